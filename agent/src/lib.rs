@@ -1,0 +1,1 @@
+//! The Lazarette agent: carries out runs on one Docker host.

@@ -1,0 +1,1 @@
+//! The Lazarette controller: catalog, runs, repositories, identities.

@@ -1,0 +1,1 @@
+//! Nouns and decisions of Lazarette: no I/O, no clock.

@@ -1,0 +1,1 @@
+//! Identity, mTLS, channels, tasks and telemetry.

@@ -1,0 +1,1 @@
+//! Repository format (restic v2) and object storage.

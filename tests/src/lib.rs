@@ -1,0 +1,1 @@
+//! Drives agent, controller and ctl against real Docker hosts.
