@@ -157,17 +157,16 @@ impl RestorePlan {
         let mut components = Vec::new();
         let mut left_out = Vec::new();
         for saved in &snapshot.components {
-            match left_as_it_is(&saved.component, only) {
-                Some(why) => left_out.push(Uncovered {
+            if let Some(why) = left_as_it_is(&saved.component, only) {
+                left_out.push(Uncovered {
                     what: saved.component.name.to_string(),
                     why: why.to_owned(),
                     size: Some(saved.bytes),
-                }),
-                None => {
-                    check_database(seen, &saved.component)?;
-                    components.push(saved.clone());
-                }
+                });
+                continue;
             }
+            check_database(seen, &saved.component)?;
+            components.push(saved.clone());
         }
         components.sort_by_key(|it| (order(&it.component.kind), it.component.name.clone()));
         let mut warnings = seen.warnings.clone();
@@ -191,8 +190,12 @@ fn left_as_it_is(component: &Component, only: &[ComponentName]) -> Option<&'stat
         ComponentKind::Files { .. } if !asked => {
             Some("files are written back only with `--component files`")
         }
-        _ if !only.is_empty() && !asked => Some("it was not asked for"),
-        _ => None,
+        ComponentKind::Database { .. }
+        | ComponentKind::Volume { .. }
+        | ComponentKind::Bind { .. }
+        | ComponentKind::Files { .. } => {
+            (!only.is_empty() && !asked).then_some("it was not asked for")
+        }
     }
 }
 

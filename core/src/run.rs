@@ -319,11 +319,11 @@ impl RunState {
     ///
     /// [`IllegalTransition`], with both sides unchanged in it, when the run is over or the event
     /// does not belong to its state.
-    pub fn apply(self, event: RunEvent) -> Result<Self, IllegalTransition> {
+    pub fn apply(self, event: RunEvent) -> Result<Self, Box<IllegalTransition>> {
         use RunEvent as E;
         match (self, event) {
             (state, E::Noted { .. }) if !state.is_terminal() => Ok(state),
-            (Self::Queued, E::Started { at }) => {
+            (Self::Queued, E::Started { at }) | (Self::Held { .. }, E::Resumed { at }) => {
                 Ok(Self::Running { since: at, phase: Phase::Preparing })
             }
             (Self::Running { since, phase }, E::Entered { phase: next, .. })
@@ -331,17 +331,14 @@ impl RunState {
             {
                 Ok(Self::Running { since, phase: next })
             }
-            (Self::Running { since, phase }, E::ContactLost { at }) => {
-                Ok(Self::LostContact { since, phase, lost: at })
-            }
             (Self::LostContact { since, phase, .. }, E::ContactRegained { .. }) => {
                 Ok(Self::Running { since, phase })
             }
+            (Self::Running { since, phase }, E::ContactLost { at }) => {
+                Ok(Self::LostContact { since, phase, lost: at })
+            }
             (Self::Running { .. }, E::Held { at, failure }) => {
                 Ok(Self::Held { since: at, failure })
-            }
-            (Self::Held { .. }, E::Resumed { at }) => {
-                Ok(Self::Running { since: at, phase: Phase::Preparing })
             }
             (Self::Held { failure, .. }, E::RolledBack { at }) => {
                 Ok(Self::RolledBack { at, failure })
@@ -356,7 +353,7 @@ impl RunState {
             (Self::Queued | Self::Running { .. }, E::Cancelled { at }) => {
                 Ok(Self::Cancelled { at })
             }
-            (state, event) => Err(IllegalTransition { state, event }),
+            (state, event) => Err(Box::new(IllegalTransition { state, event })),
         }
     }
 }
