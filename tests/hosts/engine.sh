@@ -9,8 +9,10 @@ for tree in /sys/fs/cgroup /sys/fs/cgroup/*/; do
 done
 [ -z "${LAZARETTE_ENGINE:-}" ] || PATH=$LAZARETTE_ENGINE:$PATH
 rm -f /run/docker.pid /run/docker/containerd/containerd.pid
+network=(--bip 172.20.0.1/16 --default-address-pool base=10.100.0.0/16,size=24)
+# On the machine's own network nothing of it may change.
+[ "$(cat "$home/network")" = own ] || network=(--bridge none --iptables=false --ip-forward=false --ip-masq=false)
 # shellcheck disable=SC2086
 setsid dockerd -H unix:///run/docker.sock -H "unix://$home/docker.sock" \
   --exec-opt native.cgroupdriver=cgroupfs --cgroup-parent "/$cgroup/containers" \
-  --bip 172.20.0.1/16 --default-address-pool base=10.100.0.0/16,size=24 \
-  ${LAZARETTE_DOCKERD:-} </dev/null &
+  "${network[@]}" ${LAZARETTE_DOCKERD:-} </dev/null &

@@ -17,7 +17,8 @@
 #   hosts.sh sweep                  closes the runs whose owner is gone
 #
 # The network of run R is 10.77.R.0/24: hosts from .1 up, this machine at .254. Hosts have no way out of it.
-# A host's own /etc, /var/lib and /srv lie over the machine's; the rest of the file system is the machine's.
+# LAZARETTE_NETWORK=machine makes a host on the machine's own network instead, whose containers share it: to build
+# images with. A host's own /etc, /var/lib and /srv lie over the machine's; the rest of the file system is the machine's.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=../lib/places.sh
@@ -134,6 +135,7 @@ create() {
     mkdir "$dir/.n$number" 2>/dev/null && break
   done
   echo "$number" >"$home/number"
+  echo "${LAZARETTE_NETWORK:-own}" >"$home/network"
   mkdir -p "$home"/{docker,etc-docker,srv,etc,etc.work,lib,lib.work}
   [ -z "$images" ] || clone_images "$images" "$home/docker"
 }
@@ -154,6 +156,7 @@ clone_images() {
 
 wire() {
   local number
+  [ "$(cat "$home/network")" = own ] || return 0
   [ ! -e "/run/netns/$netns" ] || return 0
   number=$(cat "$home/number")
   ip netns add "$netns"
@@ -168,8 +171,10 @@ wire() {
 boot() {
   ! init_pid >/dev/null || fail "host $host runs already"
   rm -f "$home/ready" "$home/init.pid"
+  local network=()
+  [ "$(cat "$home/network")" = machine ] || network=(nsenter "--net=/run/netns/$netns")
   setsid unshare --mount --uts --ipc --pid --fork --propagation private \
-    nsenter --net="/run/netns/$netns" bash "$here/init.sh" "$home" "$host" "$cgroup/$host" \
+    "${network[@]}" bash "$here/init.sh" "$home" "$host" "$cgroup/$host" \
     </dev/null >>"$home/init.log" 2>&1 &
   local outer=$! pid
   wait_for 10 test -e "$home/ready" || { cat "$home/init.log" >&2; fail "host $host did not come up"; }
