@@ -1,1 +1,3 @@
 //! The Lazarette controller: catalog, runs, repositories, identities.
+
+pub mod store;
