@@ -1,0 +1,140 @@
+//! Handshake: from an accepted TCP connection to a peer that we know.
+
+use std::{
+    collections::HashMap,
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use rustls::server::Acceptor;
+use tokio::{net::TcpStream, time::Instant};
+use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
+
+use crate::{
+    certificate::CertificateError, live::LiveCredentials, peer::PeerInfo, protocol::Protocol,
+};
+
+/// A connection did not get as far as saying who it is.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HandshakeError {
+    #[error("set TCP_NODELAY")]
+    Socket(#[source] io::Error),
+    #[error("greet the client in TLS")]
+    Tls(#[source] io::Error),
+    #[error("finish the handshake in time")]
+    Slow(#[source] tokio::time::error::Elapsed),
+    #[error("settle what to speak: the client named no protocol of ours")]
+    Protocol,
+    #[error("read the client's certificate")]
+    Certificate(#[source] CertificateError),
+}
+
+/// Greets a client, at most for `limit`.
+pub(crate) async fn accept(
+    tcp: TcpStream,
+    address: SocketAddr,
+    credentials: &LiveCredentials,
+    limit: Duration,
+) -> Result<(TlsStream<TcpStream>, PeerInfo), HandshakeError> {
+    tcp.set_nodelay(true).map_err(HandshakeError::Socket)?;
+    let greeted = tokio::time::timeout(limit, greet(tcp, credentials)).await;
+    let tls = greeted.map_err(HandshakeError::Slow)?.map_err(HandshakeError::Tls)?;
+    let peer = PeerInfo::read(tls.get_ref().1, address).map_err(HandshakeError::Certificate)?;
+    Ok((tls, peer.ok_or(HandshakeError::Protocol)?))
+}
+
+/// Enrolment has a configuration of its own, so that nothing else works without a certificate.
+async fn greet(tcp: TcpStream, credentials: &LiveCredentials) -> io::Result<TlsStream<TcpStream>> {
+    let hello = LazyConfigAcceptor::new(Acceptor::default(), tcp).await?;
+    let in_use = credentials.in_use();
+    let is_enrolment = |name| Protocol::from_alpn(name) == Some(Protocol::Enroll);
+    let enrolls = hello.client_hello().alpn().is_some_and(|mut names| names.any(is_enrolment));
+    let config = if enrolls { &in_use.newcomers } else { &in_use.members };
+    hello.into_stream(config.clone()).await
+}
+
+/// Counts by address: handshakes under way, and what was said about an address.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Addresses(Arc<Mutex<HashMap<IpAddr, Known>>>);
+
+#[derive(Debug, Default)]
+struct Known {
+    under_way: usize,
+    last_said: Option<Instant>,
+}
+
+/// So many addresses are remembered; those of which nothing is known any more make place.
+const REMEMBERED: usize = 10_000;
+
+/// A handshake under way, until dropped.
+#[derive(Debug)]
+pub(crate) struct UnderWay {
+    addresses: Addresses,
+    address: IpAddr,
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        if let Some(known) = self.addresses.lock().get_mut(&self.address) {
+            known.under_way = known.under_way.saturating_sub(1);
+        }
+    }
+}
+
+impl Addresses {
+    /// Begins a handshake, unless `limit` of the same address are under way.
+    pub(crate) fn begin(&self, address: IpAddr, limit: usize) -> Option<UnderWay> {
+        let mut addresses = self.lock();
+        if addresses.len() >= REMEMBERED {
+            let recent = |said: Instant| said.elapsed() < Duration::from_secs(60);
+            addresses.retain(|_, known| known.under_way > 0 || known.last_said.is_some_and(recent));
+        }
+        let known = addresses.entry(address).or_default();
+        if known.under_way >= limit {
+            return None;
+        }
+        known.under_way += 1;
+        Some(UnderWay { addresses: self.clone(), address })
+    }
+
+    /// Whether something may be said about an address: once a minute.
+    pub(crate) fn may_say(&self, address: IpAddr) -> bool {
+        let mut addresses = self.lock();
+        let known = addresses.entry(address).or_default();
+        let said = known.last_said.is_some_and(|said| said.elapsed() < Duration::from_secs(60));
+        if !said {
+            known.last_said = Some(Instant::now());
+        }
+        !said
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, Known>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_address_is_spoken_of_once_a_minute() {
+        let (addresses, noisy) = (Addresses::default(), IpAddr::from([10, 0, 0, 1]));
+        assert!(addresses.may_say(noisy));
+        assert!(!addresses.may_say(noisy));
+        assert!(addresses.may_say(IpAddr::from([10, 0, 0, 2])));
+        tokio::time::advance(Duration::from_secs(61)).await;
+        assert!(addresses.may_say(noisy));
+    }
+
+    #[test]
+    fn an_address_has_only_so_many_handshakes_under_way() {
+        let (addresses, one) = (Addresses::default(), IpAddr::from([10, 0, 0, 1]));
+        let first = addresses.begin(one, 1).unwrap();
+        assert!(addresses.begin(one, 1).is_none());
+        drop(first);
+        assert!(addresses.begin(one, 1).is_some());
+    }
+}
