@@ -4,19 +4,28 @@
 //! which survives power cuts, and [`MemoryStore`] for tests. Nothing outside this folder knows
 //! sled. Typed records are read and written through a [`Collection`].
 
+pub mod audit;
 mod batch;
+pub mod catalog;
 mod collection;
 mod digest;
 mod directory;
 mod disk;
 mod engine;
 mod error;
+pub mod fleet;
+pub mod hosts;
 mod key;
 mod mark;
 mod memory;
 mod record;
+pub mod repositories;
+pub mod revocations;
+pub mod runs;
 mod scan;
 mod space;
+pub mod stacks;
+pub mod tokens;
 mod writer;
 
 #[cfg(test)]

@@ -26,6 +26,11 @@ macro_rules! ids {
                 Self(Uuid::now_v7())
             }
 
+            /// From the 16 bytes that [`Self::as_bytes`] gave.
+            pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+                Self(Uuid::from_bytes(bytes))
+            }
+
             /// The 16 bytes, big-endian: keys made of them sort by age.
             pub const fn as_bytes(&self) -> &[u8; 16] {
                 self.0.as_bytes()

@@ -6,6 +6,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use lazarette_core::error::{Reason, ReasonedError};
+
 use super::batch::BatchError;
 use super::record::RecordError;
 
@@ -61,6 +63,19 @@ impl StoreError {
     /// Whether somebody else was first.
     pub fn is_conflict(&self) -> bool {
         matches!(self, Self::Conflict { .. })
+    }
+}
+
+impl ReasonedError for StoreError {
+    fn reason(&self) -> Reason {
+        match self {
+            Self::DiskFull { .. } => Reason::DiskFull,
+            Self::Refused(_)
+            | Self::Conflict { .. }
+            | Self::Failed(_)
+            | Self::Closed
+            | Self::Record { .. } => Reason::StoreFailed,
+        }
     }
 }
 
