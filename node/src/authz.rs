@@ -157,9 +157,10 @@ impl Audit for LogAudit {
         let who =
             peer.and_then(PeerInfo::identity).map_or_else(|| "nobody".into(), Identity::to_string);
         let address = peer.map(|peer| peer.address);
-        match refused {
-            Some(reason) => tracing::info!(method, %who, ?address, %reason, "call refused"),
-            None => tracing::debug!(method, %who, ?address, "call allowed"),
+        if let Some(reason) = refused {
+            tracing::info!(method, %who, ?address, %reason, "call refused");
+        } else {
+            tracing::debug!(method, %who, ?address, "call allowed");
         }
     }
 }

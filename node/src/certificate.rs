@@ -3,7 +3,8 @@
 use std::{fmt, str::FromStr};
 
 use jiff::Timestamp;
-use rustls_pki_types::{CertificateDer, UnixTime};
+pub use rustls_pki_types::CertificateDer;
+use rustls_pki_types::UnixTime;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use x509_parser::{
@@ -88,6 +89,9 @@ impl KeyFingerprint {
     }
 
     /// Of the key in a certificate.
+    ///
+    /// # Errors
+    /// The certificate cannot be read.
     pub fn of_certificate(certificate: &CertificateDer<'_>) -> Result<Self, CertificateError> {
         Ok(Self::of_public_key(parse(certificate)?.public_key().raw))
     }
@@ -163,6 +167,9 @@ pub struct Certificate {
 
 impl Certificate {
     /// Reads one; whether to trust it is for others to say.
+    ///
+    /// # Errors
+    /// It cannot be read, or does not name exactly one identity.
     pub fn read(der: &CertificateDer<'_>) -> Result<Self, CertificateError> {
         let certificate = parse(der)?;
         let validity = certificate.validity();
@@ -194,6 +201,9 @@ impl Certificate {
 }
 
 /// Whether a certificate is an authority's: one that signs others.
+///
+/// # Errors
+/// It cannot be read.
 pub fn is_authority(der: &CertificateDer<'_>) -> Result<bool, CertificateError> {
     Ok(parse(der)?.is_ca())
 }

@@ -55,6 +55,9 @@ pub struct SystemClock {
 
 impl SystemClock {
     /// Reads the boot id once; it cannot change while we run.
+    ///
+    /// # Errors
+    /// The kernel does not say which boot this is.
     pub fn new() -> Result<Self, ClockError> {
         let text = fs::read_to_string(BOOT_ID).map_err(ClockError)?;
         Ok(Self { boot_id: BootId::new(text.trim()) })
@@ -92,7 +95,7 @@ struct Moment {
 impl SettableClock {
     /// Stands at `now`, an hour after the first boot.
     pub fn new(now: Timestamp) -> Self {
-        Self(Mutex::new(Moment { now, since_boot: Duration::from_secs(3600), boot: 1 }))
+        Self(Mutex::new(Moment { now, since_boot: Duration::from_hours(1), boot: 1 }))
     }
 
     /// Sets the wall time only, as somebody does by hand.

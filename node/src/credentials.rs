@@ -93,6 +93,9 @@ impl fmt::Debug for Credentials {
 
 impl Credentials {
     /// From a key in PEM, the certificate's chain (its own first) and the authorities to trust.
+    ///
+    /// # Errors
+    /// They do not fit together, or one of them cannot be used.
     pub fn new(
         key_pem: &str,
         chain: Vec<CertificateDer<'static>>,
@@ -116,6 +119,9 @@ impl Credentials {
     }
 
     /// From one PEM text with key, certificate and authority in any order.
+    ///
+    /// # Errors
+    /// A part is missing or cannot be used.
     pub fn from_pem(text: &str) -> Result<Self, CredentialsError> {
         let mut chain = Vec::new();
         let mut authorities = Vec::new();
@@ -135,7 +141,7 @@ impl Credentials {
         let label = match self.0.key {
             PrivateKeyDer::Pkcs1(_) => "RSA PRIVATE KEY",
             PrivateKeyDer::Sec1(_) => "EC PRIVATE KEY",
-            _ => "PRIVATE KEY",
+            PrivateKeyDer::Pkcs8(_) | _ => "PRIVATE KEY",
         };
         push_pem(&mut text, label, self.0.key.secret_der());
         for der in self.0.certified.cert.iter().chain(&self.0.authorities) {
@@ -145,6 +151,9 @@ impl Credentials {
     }
 
     /// Reads the file at `path`, which nobody but its owner may read.
+    ///
+    /// # Errors
+    /// Others can read the file, or what is in it cannot be used; both name the file.
     pub fn load(path: &Path) -> Result<Self, CredentialsError> {
         let read = |source| CredentialsError::Read { path: path.to_owned(), source };
         let mode = fs::metadata(path).map_err(read)?.mode() & 0o777;
@@ -158,6 +167,9 @@ impl Credentials {
     }
 
     /// Writes the file at `path` durably, readable by its owner only, in place of what was there.
+    ///
+    /// # Errors
+    /// The file could not be written; the one before is still there.
     pub fn save(&self, path: &Path) -> Result<(), CredentialsError> {
         durable::write(path, self.to_pem().as_bytes(), 0o600).map_err(CredentialsError::Write)
     }
@@ -178,6 +190,9 @@ impl Credentials {
     }
 
     /// The fingerprint of the (first) authority's key: what tokens carry.
+    ///
+    /// # Errors
+    /// The authority cannot be read.
     pub fn authority_fingerprint(&self) -> Result<KeyFingerprint, CredentialsError> {
         let authority = self.0.authorities.first();
         let authority = authority.ok_or(CredentialsError::Missing("authority to trust"))?;

@@ -72,12 +72,18 @@ impl Dialer {
     }
 
     /// A connection on which the agent serves and the controller calls.
+    ///
+    /// # Errors
+    /// See [`DialError`].
     pub async fn reverse(&self) -> Result<Reversed, DialError> {
         let stream = self.dial(Protocol::Reverse, CancellationToken::new()).await?;
         Ok(Reversed { stream, keepalive: self.options.keepalive })
     }
 
     /// A channel for calls. It dials now, so that what is wrong is known; and again when it has to.
+    ///
+    /// # Errors
+    /// See [`DialError`].
     pub async fn calls(&self) -> Result<Channel, DialError> {
         let first = self.dial(Protocol::Calls, CancellationToken::new()).await?;
         Ok(self.channel(Some(first)))
@@ -153,6 +159,9 @@ impl Reversed {
 
     /// Serves `routes` behind `authz` until the connection ends or `cancel` asks to end it; calls
     /// under way then have `grace` to end. Tells how it ended.
+    ///
+    /// # Errors
+    /// HTTP/2 could not be set up.
     pub async fn serve(
         self,
         routes: Routes,
@@ -195,6 +204,9 @@ pub struct Enrolling {
 }
 
 /// Dials the controller that `token` names, and no other.
+///
+/// # Errors
+/// See [`DialError`].
 pub async fn enroll(
     token: &Token,
     clock: &Arc<dyn Clock>,

@@ -33,6 +33,9 @@ fn failed<'a>(doing: &'static str, path: &'a Path) -> impl Fn(io::Error) -> Dura
 /// Makes `path` hold `bytes` with `mode`, in place of what was there. One writer a path.
 ///
 /// Written beside, synced, renamed, directory synced: a crash leaves the old file or the new one.
+///
+/// # Errors
+/// Names the step and the path; the old file is still there.
 pub fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), DurableError> {
     let beside = beside(path);
     match fs::remove_file(&beside) {
@@ -47,6 +50,9 @@ pub fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), DurableError> {
 }
 
 /// Removes `path` for good. That it is not there is not an error.
+///
+/// # Errors
+/// Names the step and the path.
 pub fn remove(path: &Path) -> Result<(), DurableError> {
     match fs::remove_file(path) {
         Ok(()) => sync_directory(parent(path)),
@@ -56,6 +62,9 @@ pub fn remove(path: &Path) -> Result<(), DurableError> {
 }
 
 /// Makes what was created, renamed or removed in `directory` last.
+///
+/// # Errors
+/// Names the directory.
 pub fn sync_directory(directory: &Path) -> Result<(), DurableError> {
     let sync = || File::open(directory)?.sync_all();
     sync().map_err(failed("sync the directory", directory))

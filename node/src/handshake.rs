@@ -5,11 +5,11 @@ use std::{
     io,
     net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rustls::server::Acceptor;
-use tokio::{net::TcpStream, time::Instant};
+use tokio::net::TcpStream;
 use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 
 use crate::{
@@ -67,6 +67,8 @@ struct Known {
 
 /// So many addresses are remembered; those of which nothing is known any more make place.
 const REMEMBERED: usize = 10_000;
+/// An address is spoken of once in this time.
+const QUIET: Duration = Duration::from_mins(1);
 
 /// A handshake under way, until dropped.
 #[derive(Debug)]
@@ -85,10 +87,10 @@ impl Drop for UnderWay {
 
 impl Addresses {
     /// Begins a handshake, unless `limit` of the same address are under way.
-    pub(crate) fn begin(&self, address: IpAddr, limit: usize) -> Option<UnderWay> {
+    pub(crate) fn begin(&self, address: IpAddr, limit: usize, now: Instant) -> Option<UnderWay> {
         let mut addresses = self.lock();
         if addresses.len() >= REMEMBERED {
-            let recent = |said: Instant| said.elapsed() < Duration::from_secs(60);
+            let recent = |said: Instant| now.saturating_duration_since(said) < QUIET;
             addresses.retain(|_, known| known.under_way > 0 || known.last_said.is_some_and(recent));
         }
         let known = addresses.entry(address).or_default();
@@ -100,12 +102,13 @@ impl Addresses {
     }
 
     /// Whether something may be said about an address: once a minute.
-    pub(crate) fn may_say(&self, address: IpAddr) -> bool {
+    pub(crate) fn may_say(&self, address: IpAddr, now: Instant) -> bool {
         let mut addresses = self.lock();
         let known = addresses.entry(address).or_default();
-        let said = known.last_said.is_some_and(|said| said.elapsed() < Duration::from_secs(60));
+        let recent = |said: Instant| now.saturating_duration_since(said) < QUIET;
+        let said = known.last_said.is_some_and(recent);
         if !said {
-            known.last_said = Some(Instant::now());
+            known.last_said = Some(now);
         }
         !said
     }
@@ -119,22 +122,34 @@ impl Addresses {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn an_address_is_spoken_of_once_a_minute() {
+    #[test]
+    fn an_address_is_spoken_of_once_a_minute() {
         let (addresses, noisy) = (Addresses::default(), IpAddr::from([10, 0, 0, 1]));
-        assert!(addresses.may_say(noisy));
-        assert!(!addresses.may_say(noisy));
-        assert!(addresses.may_say(IpAddr::from([10, 0, 0, 2])));
-        tokio::time::advance(Duration::from_secs(61)).await;
-        assert!(addresses.may_say(noisy));
+        let now = Instant::now();
+        assert!(addresses.may_say(noisy, now));
+        assert!(!addresses.may_say(noisy, now));
+        assert!(addresses.may_say(IpAddr::from([10, 0, 0, 2]), now));
+        assert!(addresses.may_say(noisy, now + QUIET));
     }
 
     #[test]
     fn an_address_has_only_so_many_handshakes_under_way() {
         let (addresses, one) = (Addresses::default(), IpAddr::from([10, 0, 0, 1]));
-        let first = addresses.begin(one, 1).unwrap();
-        assert!(addresses.begin(one, 1).is_none());
+        let now = Instant::now();
+        let first = addresses.begin(one, 1, now).unwrap();
+        assert!(addresses.begin(one, 1, now).is_none());
         drop(first);
-        assert!(addresses.begin(one, 1).is_some());
+        assert!(addresses.begin(one, 1, now).is_some());
+    }
+
+    #[test]
+    fn addresses_of_which_nothing_is_known_any_more_are_forgotten() {
+        let (addresses, now) = (Addresses::default(), Instant::now());
+        for number in 0..REMEMBERED {
+            let address = IpAddr::from(u32::try_from(number).unwrap().to_be_bytes());
+            drop(addresses.begin(address, 1, now));
+        }
+        drop(addresses.begin(IpAddr::from([10, 0, 0, 1]), 1, now));
+        assert_eq!(addresses.lock().len(), 1);
     }
 }

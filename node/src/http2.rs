@@ -15,7 +15,7 @@ const STREAMS: u32 = 256;
 /// Our own requests need a few hundred.
 const HEADER_BYTES: u32 = 16 << 10;
 /// After this time a client is asked to connect anew, so that it uses its newest certificate.
-const CONNECTION_AGE: Duration = Duration::from_secs(24 * 3600);
+const CONNECTION_AGE: Duration = Duration::from_hours(24);
 
 /// The largest message that a service takes, unless it says otherwise: what tonic has by default.
 pub const MESSAGE_LIMIT_BYTES: usize = 4 << 20;

@@ -135,7 +135,7 @@ mod tests {
             format!("lazarette://x@{fleet}/agent/{host}"),
             format!("lazarette://{fleet}:1/agent/{host}"),
             format!("lazarette://{fleet}/agent/{host}/"),
-            format!("lazarette://{fleet}/agent/{}", fleet),
+            format!("lazarette://{fleet}/agent/{fleet}"),
         ] {
             assert!(uri.parse::<Subject>().is_err(), "{uri}");
         }

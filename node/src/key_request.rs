@@ -22,6 +22,9 @@ impl std::fmt::Debug for KeyRequest {
 
 impl KeyRequest {
     /// Makes an ECDSA P-256 key and a request that names nobody: who it is for, the controller says.
+    ///
+    /// # Errors
+    /// The machine has no randomness.
     pub fn generate() -> Result<Self, KeyRequestError> {
         let key = KeyPair::generate().map_err(KeyRequestError)?;
         let mut params = CertificateParams::default();

@@ -63,18 +63,27 @@ impl InUse {
 
 impl LiveCredentials {
     /// Takes `credentials` into use; certificates are judged by `clock`.
+    ///
+    /// # Errors
+    /// TLS cannot be set up with them.
     pub fn new(credentials: Credentials, clock: Arc<dyn Clock>) -> Result<Self, LiveError> {
         let in_use = InUse::new(credentials, &clock).map_err(LiveError::Tls)?;
         Ok(Self { sender: watch::Sender::new(Arc::new(in_use)), clock })
     }
 
     /// Those of the file at `path`.
+    ///
+    /// # Errors
+    /// They cannot be read, or TLS cannot be set up with them.
     pub fn load(path: &Path, clock: Arc<dyn Clock>) -> Result<Self, LiveError> {
         let credentials = Credentials::load(path).map_err(LiveError::Credentials)?;
         Self::new(credentials, clock)
     }
 
     /// Puts `credentials` in place of those in use. Connections that are open stay open.
+    ///
+    /// # Errors
+    /// TLS cannot be set up with them; those in use stay.
     pub fn replace(&self, credentials: Credentials) -> Result<(), LiveError> {
         let in_use = InUse::new(credentials, &self.clock).map_err(LiveError::Tls)?;
         self.sender.send_replace(Arc::new(in_use));
@@ -82,6 +91,9 @@ impl LiveCredentials {
     }
 
     /// Reads the file at `path` again.
+    ///
+    /// # Errors
+    /// They cannot be read or used; those in use stay.
     pub fn reload(&self, path: &Path) -> Result<(), LiveError> {
         self.replace(Credentials::load(path).map_err(LiveError::Credentials)?)
     }

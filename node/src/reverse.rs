@@ -30,6 +30,9 @@ pub struct Link {
 
 impl Link {
     /// Begins to call over `stream`. Call it at once: the agent waits for the first byte.
+    ///
+    /// # Errors
+    /// The connection ended already.
     pub async fn open(stream: PeerStream, keepalive: Keepalive) -> Result<Self, ReverseError> {
         let (peer, end) = (stream.peer().clone(), stream.end());
         let once = Mutex::new(Some(TokioIo::new(stream)));

@@ -1,6 +1,12 @@
 //! Server: the controller's one port, on which agents and operators call and agents are called.
 
-use std::{convert::Infallible, fmt, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    fmt, io,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use lazarette_core::error::chain;
 use tokio::{
@@ -15,7 +21,7 @@ use tracing::Span;
 use crate::{
     authz::Authz,
     connections::Connections,
-    handshake::{self, Addresses, HandshakeError},
+    handshake::{self, Addresses},
     http2::Keepalive,
     live::LiveCredentials,
     peer::PeerInfo,
@@ -109,6 +115,9 @@ pub struct Server {
 
 impl Server {
     /// Opens the port; nothing is served until [`Self::run`].
+    ///
+    /// # Errors
+    /// The port cannot be opened.
     pub async fn bind(
         address: SocketAddr,
         credentials: LiveCredentials,
@@ -217,7 +226,9 @@ struct Door {
 impl Door {
     async fn enter(&self, tcp: TcpStream, address: SocketAddr) {
         let ip = address.ip();
-        let Some(under_way) = self.addresses.begin(ip, self.options.handshakes_per_address) else {
+        let Some(under_way) =
+            self.addresses.begin(ip, self.options.handshakes_per_address, Instant::now())
+        else {
             return self.turned_away(address, "too many handshakes at once");
         };
         let limit = self.options.handshake_timeout;
@@ -230,7 +241,7 @@ impl Door {
                 }
                 Err(why) => self.turned_away(address, &why),
             },
-            Err(error) => self.turned_away(address, &handshake_failure(&error)),
+            Err(error) => self.turned_away(address, &chain(&error)),
         }
     }
 
@@ -271,7 +282,7 @@ impl Door {
     }
 
     fn turned_away(&self, address: SocketAddr, why: &str) {
-        if self.addresses.may_say(address.ip()) {
+        if self.addresses.may_say(address.ip(), Instant::now()) {
             tracing::info!(%address, why, "connection turned away");
         } else {
             tracing::debug!(%address, why, "connection turned away");
@@ -296,8 +307,4 @@ impl Door {
             }
         }
     }
-}
-
-fn handshake_failure(error: &HandshakeError) -> String {
-    chain(error)
 }

@@ -19,6 +19,9 @@ pub enum TelemetryError {
 }
 
 /// Starts logging to stderr: what `default` says, or the variable where it is set.
+///
+/// # Errors
+/// The variable holds no filter, or logging has begun before.
 pub fn start(default: &str) -> Result<(), TelemetryError> {
     let builder = EnvFilter::builder();
     let filter = if std::env::var_os(VARIABLE).is_some() {

@@ -99,8 +99,8 @@ impl DialError {
 
     /// The one inside the status of a call whose channel could not connect.
     pub fn of(status: &tonic::Status) -> Option<&Self> {
-        let causes = std::iter::successors(status.source(), |&error| error.source());
-        causes.filter_map(|error| error.downcast_ref()).next()
+        let mut causes = std::iter::successors(status.source(), |&error| error.source());
+        causes.find_map(|error| error.downcast_ref())
     }
 }
 
