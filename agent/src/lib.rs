@@ -1,1 +1,3 @@
 //! The Lazarette agent: carries out runs on one Docker host.
+
+pub mod docker;
