@@ -1,0 +1,21 @@
+//! Compiles the wire types without a `protoc` binary.
+
+use std::error::Error;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let files = [
+        "lazarette/agent/v1/agent_service.proto",
+        "lazarette/common/v1/run.proto",
+        "lazarette/common/v1/stack.proto",
+        "lazarette/controller/v1/host_service.proto",
+        "lazarette/controller/v1/repository_service.proto",
+        "lazarette/controller/v1/run_service.proto",
+        "lazarette/controller/v1/stack_service.proto",
+        "lazarette/enrollment/v1/enrollment_service.proto",
+        "lazarette/storage/v1/storage_service.proto",
+    ];
+    println!("cargo::rerun-if-changed=lazarette");
+    let described = protox::compile(files, ["."])?;
+    tonic_prost_build::configure().bytes(".lazarette.storage").compile_fds(described)?;
+    Ok(())
+}
