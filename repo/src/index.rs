@@ -98,6 +98,12 @@ impl Index {
         self.blobs.contains_key(id)
     }
 
+    /// Whether it has `id` in one of the first `packs` packs that it was given.
+    pub(crate) fn is_among_first(&self, id: &BlobId, packs: usize) -> bool {
+        let number = self.blobs.get(id).map(|slot| usize::try_from(slot.pack));
+        number.is_some_and(|number| number.is_ok_and(|number| number < packs))
+    }
+
     /// Whether it has `pack`.
     pub fn contains_pack(&self, pack: &PackId) -> bool {
         self.numbers.contains_key(pack)

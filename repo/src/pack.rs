@@ -1,5 +1,6 @@
 //! Pack: sealed blobs one after another, then a sealed header that lists them, then its length.
 
+pub(crate) mod blob;
 pub(crate) mod builder;
 pub(crate) mod header;
 
