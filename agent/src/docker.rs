@@ -140,7 +140,7 @@ impl Docker {
             Error::DockerResponseServerError { status_code, message } => {
                 self.refused(doing, status_code, &message)
             }
-            Error::SocketNotFoundError(_) => self.unreachable(std::io::ErrorKind::NotFound.into()),
+            Error::SocketNotFoundError(_) => self.unreachable(rustix::io::Errno::NOENT.into()),
             Error::HyperLegacyError { err } => self.unreachable(io_error(err)),
             Error::HyperResponseError { err } => self.unreachable(std::io::Error::other(err)),
             Error::IOError { err } => self.unreachable(err),

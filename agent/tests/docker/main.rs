@@ -1,0 +1,5 @@
+//! Docker, as the agent uses it, on a real Engine: commands, their ends, and containers.
+
+mod containers;
+mod exec;
+mod host;
