@@ -76,8 +76,9 @@ impl Dialer {
     /// # Errors
     /// See [`DialError`].
     pub async fn reverse(&self) -> Result<Reversed, DialError> {
-        let stream = self.dial(Protocol::Reverse, CancellationToken::new()).await?;
-        Ok(Reversed { stream, keepalive: self.options.keepalive })
+        let cut = CancellationToken::new();
+        let stream = self.dial(Protocol::Reverse, cut.clone()).await?;
+        Ok(Reversed { stream, cut, keepalive: self.options.keepalive })
     }
 
     /// A channel for calls. It dials now, so that what is wrong is known; and again when it has to.
@@ -143,6 +144,7 @@ impl Dialer {
 #[derive(Debug)]
 pub struct Reversed {
     stream: PeerStream,
+    cut: CancellationToken,
     keepalive: Keepalive,
 }
 
@@ -160,6 +162,9 @@ impl Reversed {
     /// Serves `routes` behind `authz` until the connection ends or `cancel` asks to end it; calls
     /// under way then have `grace` to end. Tells how it ended.
     ///
+    /// # Cancel safety
+    /// Dropped, it cuts the connection.
+    ///
     /// # Errors
     /// HTTP/2 could not be set up.
     pub async fn serve(
@@ -169,6 +174,8 @@ impl Reversed {
         grace: Duration,
         cancel: CancellationToken,
     ) -> Result<End, ServeError> {
+        // Also when this future is dropped: nothing is served that nobody waits for.
+        let _cut_at_the_end = self.cut.drop_guard();
         let end = self.stream.end();
         let once = tokio_stream::once(Ok::<_, io::Error>(self.stream));
         let incoming = tokio_stream::StreamExt::chain(once, tokio_stream::pending());
@@ -179,7 +186,7 @@ impl Reversed {
             }
         };
         let router = self.keepalive.server().layer(authz).add_routes(routes);
-        let serving = router.serve_with_incoming_shutdown(incoming, stop);
+        let serving = Box::pin(router.serve_with_incoming_shutdown(incoming, stop));
         let too_late = async {
             cancel.cancelled().await;
             tokio::time::sleep(grace).await;

@@ -182,7 +182,8 @@ fn serve(
     let router = keepalive.server_with_age().layer(services.authz.clone()).add_routes(routes);
     tasks.spawn(Span::current(), |cancel| async move {
         let incoming = ReceiverStream::new(receiver);
-        let served = router.serve_with_incoming_shutdown(incoming, cancel.cancelled_owned()).await;
+        let stop = cancel.cancelled_owned();
+        let served = Box::pin(router.serve_with_incoming_shutdown(incoming, stop)).await;
         if let Err(error) = served {
             tracing::error!(error = chain(&error), %protocol, "serving ended");
         }

@@ -20,7 +20,8 @@ use crate::{connections::Lease, peer::PeerInfo};
 
 /// A TLS connection with a known peer.
 pub struct PeerStream {
-    tls: TlsStream<TcpStream>,
+    /// Boxed: it is large, and moved from future to future.
+    tls: Box<TlsStream<TcpStream>>,
     /// What was read ahead while dialling.
     first: Bytes,
     peer: PeerInfo,
@@ -77,7 +78,7 @@ impl PeerStream {
     ) -> Self {
         let end = End::new();
         let dropped = end.over.clone().drop_guard();
-        let cut = Box::pin(cut.cancelled_owned());
+        let (tls, cut) = (Box::new(tls), Box::pin(cut.cancelled_owned()));
         Self { tls, first: Bytes::new(), peer, cut, end, _dropped: dropped, _lease: lease }
     }
 
