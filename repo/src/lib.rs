@@ -5,6 +5,7 @@
 //! who holds the repository. Whoever holds it has a [`Repository`](repository::Repository) over a
 //! [`Storage`](storage::Storage), and a [`Session`](session::Session) for each run that writes.
 
+pub mod chunker;
 pub mod config;
 pub mod crypto;
 mod gojson;
@@ -22,3 +23,4 @@ pub mod source;
 pub mod storage;
 pub mod tree;
 pub mod unpacked;
+pub mod writer;

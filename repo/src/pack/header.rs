@@ -7,7 +7,7 @@ use crate::id::BlobId;
 use crate::pack::{BlobKind, PackEntry, PackError};
 
 /// How many bytes the length of the header takes, at the very end.
-pub const TRAILER: usize = 4;
+pub(crate) const TRAILER: usize = 4;
 
 /// How many bytes an entry takes, without and with the size of a compressed blob.
 const PLAIN_ENTRY: usize = 1 + 4 + 32;
@@ -34,7 +34,7 @@ pub(crate) fn push_entry(header: &mut Vec<u8>, entry: &PackEntry) {
 /// # Errors
 ///
 /// [`PackError::Header`] when there can be none.
-pub fn header_range(size: u64, tail: &[u8]) -> Result<Range<u64>, PackError> {
+pub(crate) fn header_range(size: u64, tail: &[u8]) -> Result<Range<u64>, PackError> {
     let bad = |reason| PackError::Header { size, reason };
     let trailer = tail.last_chunk::<TRAILER>().ok_or(bad("it is too short"))?;
     let length = u64::from(u32::from_le_bytes(*trailer));
