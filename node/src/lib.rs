@@ -18,6 +18,7 @@ pub mod peer;
 pub mod protocol;
 pub mod reverse;
 pub mod server;
+pub mod status;
 pub mod stream;
 pub mod tasks;
 pub mod telemetry;
