@@ -5,6 +5,7 @@
 //! who holds the repository. Whoever holds it has a [`Repository`](repository::Repository) over a
 //! [`Storage`](storage::Storage), and a [`Session`](session::Session) for each run that writes.
 
+pub mod check;
 pub mod chunker;
 pub mod config;
 pub mod crypto;
@@ -15,6 +16,7 @@ pub mod index;
 pub mod key;
 pub mod lock;
 pub mod pack;
+pub mod reader;
 pub mod repository;
 pub mod session;
 pub mod sink;
