@@ -56,13 +56,16 @@ open_run() {
   chmod 700 "$hosts"
   sweep
   for number in $(seq 1 250); do
-    [ ! -e "/run/netns/lz$number-lan" ] && [ ! -e "/sys/class/net/lzroot$number" ] || continue
-    mkdir "$hosts/$number" 2>/dev/null || continue
-    echo "$owner $(began "$owner")" >"$hosts/$number/owner"
+    # The name of its network namespace is what makes a run's number ours, whatever directory others use.
+    ip netns add "lz$number-lan" 2>/dev/null || continue
+    use_run "$number"
+    mkdir -p "$dir"
+    echo "$owner $(began "$owner")" >"$dir/owner"
+    lan
     echo "$number"
     return
   done
-  fail "no free run among 250 in $hosts: hosts.sh sweep"
+  fail "no free run among 250: hosts.sh sweep"
 }
 
 sweep() {
@@ -85,9 +88,6 @@ use_run() {
 }
 
 lan() {
-  [ -e "$dir/owner" ] || fail "no open run $run in $hosts"
-  [ -e "$dir/lan" ] && return
-  ip netns add "$lan"
   ip -n "$lan" link add br0 type bridge
   ip -n "$lan" link set br0 up
   ip -n "$lan" link set lo up
@@ -96,7 +96,6 @@ lan() {
   ip -n "$lan" link set root master br0 up
   ip addr add "$net.254/24" dev "$root_link"
   ip link set "$root_link" up
-  touch "$dir/lan"
 }
 
 # --- one host -------------------------------------------------------------------------------------------
@@ -271,20 +270,18 @@ esac
 use_run "${1:-}"
 command=${2:-}
 shift 2 || usage
-# Opening, closing, and what makes and unmakes shared things, one at a time; the rest in parallel.
-locked() {
-  [ -d "$dir" ] || return 0
-  exec 9>"$dir/lock"
-  flock 9
-  "$@" 9>&-
-  exec 9>&-
-}
 case $command in
   keeper)
     cat >/dev/null
     exec "${BASH_SOURCE[0]}" "$run" close
     ;;
-  close) locked close_run ;;
+  close)
+    # One at a time: a keeper and an impatient owner may close the same run.
+    [ -d "$dir" ] || exit 0
+    exec 9>"$dir/lock"
+    flock 9
+    close_run 9>&-
+    ;;
   left) left ;;
   *)
     use_host "${1:-}"
@@ -292,7 +289,7 @@ case $command in
     case $command in
       up)
         [ ! -d "$home" ] || fail "host $host is there already"
-        locked lan
+        [ -e "$dir/owner" ] || fail "no open run $run in $hosts"
         create "${1:-}"
         wire
         boot

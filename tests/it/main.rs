@@ -1,0 +1,1 @@
+//! Integration: agent, controller and ctl against real Docker hosts; one binary, a module a subject.

@@ -1,0 +1,62 @@
+# Areas: what each area of tests/run does, and what would make it be skipped. Sourced, not run.
+# missing_AREA prints why an area cannot run here, or nothing; run_AREA runs it, with its output as its log.
+
+missing_fmt() { :; }
+run_fmt() { cargo fmt --all --check; }
+
+missing_clippy() { :; }
+run_clippy() {
+  deploy/packages.sh build
+  cargo clippy --locked --workspace --all-targets -- -D warnings
+}
+
+missing_docs() { :; }
+run_docs() {
+  deploy/packages.sh build
+  RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
+}
+
+missing_deny() { command -v cargo-deny >/dev/null || echo "cargo-deny is not installed (cargo install cargo-deny)"; }
+run_deny() { cargo deny --locked check; }
+
+# The integration tests of a crate, but for those with an area of their own.
+crate_tests() {
+  cargo metadata --locked --no-deps --format-version 1 | jq -r '.packages[] | select(.name != "lazarette-tests") | .targets[]
+    | select((.kind | index("test")) and .name != "power_cut") | "--test", .name' | paste -sd' '
+}
+
+missing_unit() { :; }
+run_unit() {
+  deploy/packages.sh tests build
+  # shellcheck disable=SC2046
+  cargo test --locked --workspace --lib --bins $(crate_tests) --no-fail-fast
+  cargo test --locked --workspace --doc
+}
+
+missing_powercut() { [ -e controller/tests/power_cut.rs ] || [ -d controller/tests/power_cut ] || echo "controller/tests/power_cut is not there"; }
+run_powercut() {
+  deploy/packages.sh tests build
+  cargo test --locked -p lazarette-controller --test power_cut
+}
+
+missing_layers() { :; }
+run_layers() { cargo test --locked -p lazarette-tests --test layers --no-fail-fast; }
+
+missing_it() { [ "$(id -u)" = 0 ] || echo "needs root, to make hosts of namespaces"; }
+run_it() {
+  deploy/packages.sh tests build
+  tests/images/build.sh
+  cargo build --locked --workspace --bins
+  cargo test --locked -p lazarette-tests --test it --no-fail-fast
+}
+
+missing_demo() {
+  [ -x deploy/demo ] || { echo "deploy/demo is not there" && return; }
+  [ "$(id -u)" = 0 ] || echo "needs root, to install and start Docker Engine"
+}
+run_demo() {
+  deploy/packages.sh tests build
+  # It must clean up after itself also when it failed.
+  trap 'deploy/demo --clean' EXIT
+  deploy/demo
+}
