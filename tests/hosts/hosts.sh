@@ -3,7 +3,7 @@
 # processes, and a Docker Engine on the default paths; nothing of it is seen outside, and it goes without a trace.
 #
 #   hosts.sh open                   opens a run of tests, prints its number
-#   hosts.sh RUN up NAME [IMAGES]   a new host, its engine started; IMAGES: a data root to begin with
+#   hosts.sh RUN up NAME [IMAGES]   a new host, its engine started; IMAGES: a directory with its data-root, and srv
 #   hosts.sh RUN start NAME         a host again that was crashed or stopped
 #   hosts.sh RUN stop NAME          as an orderly shutdown: containers get their stop signal
 #   hosts.sh RUN crash NAME         as a power cut: SIGKILL to everything on it
@@ -13,6 +13,7 @@
 #   hosts.sh RUN down NAME          away with it, its data too
 #   hosts.sh RUN close              away with all of the run
 #   hosts.sh RUN keeper             closes the run when its standard input ends
+#   hosts.sh RUN home               where the run's files are; what is in home/.data goes with the run
 #   hosts.sh RUN left               says what is left of the run, and fails if anything is
 #   hosts.sh sweep                  closes the runs whose owner is gone
 #
@@ -136,7 +137,8 @@ create() {
   echo "$number" >"$home/number"
   echo "${LAZARETTE_NETWORK:-own}" >"$home/network"
   mkdir -p "$home"/{docker,etc-docker,srv,etc,etc.work,lib,lib.work}
-  [ -z "$images" ] || clone_images "$images" "$home/docker"
+  [ -z "$images" ] || clone_images "$images/data-root" "$home/docker"
+  [ ! -d "$images/srv" ] || cp -a "$images/srv/." "$home/srv/"
 }
 
 # A data root begun as a copy of another: image layers, which are never written again, as links.
@@ -235,12 +237,17 @@ drop_tree() {
 
 close_run() {
   [ -d "$dir" ] || return 0
-  local entry
+  local entry note pid start
+  for note in "$dir"/.pids/*; do
+    read -r pid start 2>/dev/null <"$note" || continue
+    [ "$(began "$pid")" != "$start" ] || kill -KILL "$pid" || true
+  done
   for entry in "$dir"/*/; do
     [ -d "$entry" ] || continue
     use_host "$(basename "$entry")"
     down || true
   done
+  grep -F " $dir/" /proc/mounts | cut -d' ' -f2 | sort -r | while read -r entry; do umount -l "$entry" || true; done
   ip link del "$root_link" 2>/dev/null || true
   ip netns del "$lan" 2>/dev/null || true
   drop_cgroup "$cgroup"
@@ -283,6 +290,7 @@ case $command in
     close_run 9>&-
     ;;
   left) left ;;
+  home) echo "$dir" ;;
   *)
     use_host "${1:-}"
     shift

@@ -1,1 +1,3 @@
 //! Integration: agent, controller and ctl against real Docker hosts; one binary, a module a subject.
+
+mod harness;

@@ -2,6 +2,7 @@
 # Shop: the stack of the tests and the demo, made on the Docker host where this runs as Docker Compose would make it.
 #
 #   shop.sh up           creates the project's directory and the stack, seeds it, waits until it is healthy
+#   shop.sh sleep|wake   stops all of it until told to wake, also over a restart of the host
 #   shop.sh quiet|busy   stops the application in order, or starts it and waits until it is healthy
 #   shop.sh counters     the last number the application wrote, in each of the four places
 #   shop.sh fingerprint  every fact that a restore must bring back, sorted, one a line
@@ -120,6 +121,21 @@ files() {
 
 quiet() { docker stop "$app" >/dev/null; }
 
+# (Without a restart policy, or the application would be started before the database is healthy.)
+sleep_all() {
+  docker update --restart no "$app" "$db" >/dev/null
+  docker stop "$app" >/dev/null
+  docker stop "$db" >/dev/null
+}
+
+wake() {
+  docker update --restart unless-stopped "$db" >/dev/null
+  docker update --restart always "$app" >/dev/null
+  docker start "$db" >/dev/null
+  healthy "$db"
+  busy
+}
+
 busy() {
   docker start "$app" >/dev/null
   healthy "$app"
@@ -184,7 +200,8 @@ down() {
 }
 
 case ${1:-} in
-  up | quiet | busy | counters | fingerprint | wreck | down) "$1" ;;
+  sleep) sleep_all ;;
+  up | wake | quiet | busy | counters | fingerprint | wreck | down) "$1" ;;
   marker) psql -d shop -v note="${2:?a text}" <<<"INSERT INTO marker (note) VALUES (:'note');" ;;
   markers) psql -At -d shop -c 'SELECT note FROM marker ORDER BY at, note' ;;
   *)
