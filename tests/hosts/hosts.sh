@@ -238,6 +238,7 @@ drop_tree() {
 close_run() {
   [ -d "$dir" ] || return 0
   local entry note pid start
+  set +e # whatever cannot be undone must not keep the rest
   for note in "$dir"/.pids/*; do
     read -r pid start 2>/dev/null <"$note" || continue
     [ "$(began "$pid")" != "$start" ] || kill -KILL "$pid" || true

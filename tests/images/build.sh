@@ -27,11 +27,11 @@ fi
 say() { echo "images: $*" >&2; }
 say "building once (about 4 minutes) into $out"
 work=$(mktemp -d "$cache/images/building.XXXXXX")
-run=$("$here/../hosts/hosts.sh" open 8>&-)
+run=$(LAZARETTE_OWNER=$$ "$here/../hosts/hosts.sh" open 8>&-)
 hosts_sh() { "$here/../hosts/hosts.sh" "$run" "$@" 8>&-; }
 trap 'hosts_sh close; rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM
-LAZARETTE_OWNER=$$ LAZARETTE_NETWORK=machine hosts_sh up builder
+LAZARETTE_NETWORK=machine hosts_sh up builder
 builder=$(hosts_sh dir builder)
 export DOCKER_HOST=unix://$builder/docker.sock DOCKER_BUILDKIT=0
 unset DOCKER_CONTEXT
