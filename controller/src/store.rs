@@ -30,6 +30,8 @@ mod writer;
 
 #[cfg(test)]
 mod conformance;
+#[cfg(test)]
+mod golden;
 
 use std::fmt;
 

@@ -36,9 +36,9 @@ pub struct AuditEntry {
 
 /// Where the chain ends. Kept apart, so that entries cut off its end are missed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct End {
-    sequence: u64,
-    hash: String,
+pub(super) struct End {
+    pub(super) sequence: u64,
+    pub(super) hash: String,
 }
 
 impl Record for AuditEntry {

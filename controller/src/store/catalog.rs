@@ -23,7 +23,7 @@ impl Record for Snapshot {
 
 /// Some facts of one component.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Facts {
+pub(super) struct Facts {
     component: ComponentName,
     facts: BTreeMap<String, Fact>,
 }
@@ -138,7 +138,7 @@ impl Catalog {
 }
 
 /// The facts of all components, in pieces that fit a value.
-fn pages(snapshot: &Snapshot) -> Vec<Facts> {
+pub(super) fn pages(snapshot: &Snapshot) -> Vec<Facts> {
     let mut pages = Vec::new();
     for saved in &snapshot.components {
         let component = &saved.component.name;

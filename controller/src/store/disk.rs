@@ -196,3 +196,76 @@ fn entry(entry: sled::Result<(sled::IVec, sled::IVec)>) -> sled::Result<Entry> {
     let (key, value) = entry?;
     Ok(Entry { key: key.to_vec(), value: Bytes::copy_from_slice(&value) })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::conformance::open;
+    use super::super::{MAX_VALUE_BYTES, Reserve};
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_thousand_commits_at_once_share_a_few_syncs() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(dir.path());
+        let commits = (0..1000).map(|n| {
+            let mut batch = Batch::new();
+            batch.insert(format!("run/{n}"), "queued");
+            store.commit(batch)
+        });
+
+        let outcomes = futures::future::join_all(commits).await;
+
+        assert!(outcomes.iter().all(Result::is_ok));
+        let counters = store.counters();
+        assert_eq!((counters.commits, counters.conflicts), (1000, 0));
+        assert_eq!(counters.groups, counters.syncs);
+        assert!((4..=50).contains(&counters.syncs), "{counters:?}");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn nothing_is_ever_put_in_files_that_nobody_syncs() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(dir.path());
+
+        for n in 0..200 {
+            let mut batch = Batch::new();
+            batch.put([1, n], vec![n; MAX_VALUE_BYTES]);
+            store.commit(batch).await.unwrap();
+        }
+        drop(store);
+
+        let blobs = std::fs::read_dir(dir.path().join("sled/blobs")).unwrap();
+        assert_eq!(blobs.count(), 0);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_store_keeps_its_id_and_its_files_are_for_its_owner_only() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("store");
+        let options = Options { reserve_bytes: 1 << 20, floor_bytes: 0, ..Options::default() };
+        let store = DiskStore::open(&path, &options).unwrap();
+        let id = store.id();
+        assert_eq!(store.space().unwrap().reserve, Reserve::Held);
+        drop(store);
+
+        let again = DiskStore::open(&path, &options).unwrap();
+
+        assert_eq!(again.id(), id);
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_store_that_was_half_made_is_made_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("sled.new")).unwrap();
+        std::fs::write(dir.path().join("sled.new/db"), "half").unwrap();
+
+        let id = open(dir.path()).id();
+        std::fs::remove_file(dir.path().join("store.id")).unwrap();
+
+        assert_eq!(open(dir.path()).id(), id);
+        assert!(dir.path().join("store.id").exists());
+    }
+}

@@ -35,8 +35,8 @@ pub struct Host {
 
 /// Which host has a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Named {
-    host: HostId,
+pub(super) struct Named {
+    pub(super) host: HostId,
 }
 
 impl Record for Host {

@@ -19,7 +19,7 @@ impl Record for RunEvent {
 
 /// That a run is not over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Unfinished {}
+pub(super) struct Unfinished {}
 
 impl Record for Unfinished {
     const VERSION: u8 = 1;

@@ -28,8 +28,8 @@ pub struct Stack {
 
 /// Which stack is at an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Addressed {
-    stack: StackId,
+pub(super) struct Addressed {
+    pub(super) stack: StackId,
 }
 
 impl Record for Stack {
