@@ -8,6 +8,7 @@ pub mod clock;
 pub mod connections;
 pub mod credentials;
 pub mod dial;
+mod door;
 pub mod durable;
 mod handshake;
 pub mod http2;

@@ -1,16 +1,10 @@
 //! Server: the controller's one port, on which agents and operators call and agents are called.
 
-use std::{
-    convert::Infallible,
-    fmt, io,
-    net::SocketAddr,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use lazarette_core::error::chain;
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     sync::{Semaphore, mpsc},
 };
 use tokio_stream::wrappers::ReceiverStream;
@@ -21,10 +15,9 @@ use tracing::Span;
 use crate::{
     authz::Authz,
     connections::Connections,
-    handshake::{self, Addresses},
+    door::{Door, Queue},
     http2::Keepalive,
     live::LiveCredentials,
-    peer::PeerInfo,
     protocol::Protocol,
     stream::PeerStream,
     tasks::Tasks,
@@ -139,14 +132,9 @@ impl Server {
     pub async fn run(self, cancel: CancellationToken) {
         let Self { listener, credentials, services, options, .. } = self;
         let tasks = Tasks::new();
-        let door = Arc::new(Door {
-            addresses: Addresses::default(),
-            calls: serve(&tasks, &services, options.keepalive, Protocol::Calls),
-            enrollment: serve(&tasks, &services, options.keepalive, Protocol::Enroll),
-            credentials,
-            options,
-            services,
-        });
+        let calls = serve(&tasks, &services, options.keepalive, Protocol::Calls);
+        let enrollment = serve(&tasks, &services, options.keepalive, Protocol::Enroll);
+        let door = Arc::new(Door::new(credentials, options, services, [calls, enrollment]));
         let sweeper = door.clone();
         tasks.spawn(Span::current(), |cancel| async move { sweeper.sweep(cancel).await });
 
@@ -155,25 +143,18 @@ impl Server {
             () = accept(&listener, &door, &tasks) => {}
         }
         drop(listener);
-        let cut_late = async {
-            tokio::time::sleep(options.shutdown_grace).await;
-            door.services.connections.cut_where(|_| true);
-        };
-        tokio::select! {
-            ((), never) = async { tokio::join!(cut_late, std::future::pending::<Infallible>()) } => match never {},
-            () = tasks.shutdown(options.shutdown_grace + CUT_GRACE) => {}
+        let mut ending = std::pin::pin!(tasks.shutdown(options.shutdown_grace + CUT_GRACE));
+        if tokio::time::timeout(options.shutdown_grace, &mut ending).await.is_err() {
+            door.cut_all();
+            ending.await;
         }
-        door.services.connections.cut_where(|_| true);
+        // Those on which agents are called are served by nobody here.
+        door.cut_all();
     }
 }
 
 /// Serves the connections that are handed over, of one protocol.
-fn serve(
-    tasks: &Tasks,
-    services: &Services,
-    keepalive: Keepalive,
-    protocol: Protocol,
-) -> mpsc::Sender<Result<PeerStream, Infallible>> {
+fn serve(tasks: &Tasks, services: &Services, keepalive: Keepalive, protocol: Protocol) -> Queue {
     let (sender, receiver) = mpsc::channel(HANDED_OVER);
     let routes = match protocol {
         Protocol::Enroll => services.enrollment.clone(),
@@ -209,102 +190,6 @@ async fn accept(listener: &TcpListener, door: &Arc<Door>, tasks: &Tasks) {
             Err(error) => {
                 tracing::warn!(%error, "accept a connection");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    }
-}
-
-/// Where connections come in and are told apart.
-struct Door {
-    credentials: LiveCredentials,
-    options: ServerOptions,
-    services: Services,
-    addresses: Addresses,
-    calls: mpsc::Sender<Result<PeerStream, Infallible>>,
-    enrollment: mpsc::Sender<Result<PeerStream, Infallible>>,
-}
-
-impl Door {
-    async fn enter(&self, tcp: TcpStream, address: SocketAddr) {
-        let ip = address.ip();
-        let Some(under_way) =
-            self.addresses.begin(ip, self.options.handshakes_per_address, Instant::now())
-        else {
-            return self.turned_away(address, "too many handshakes at once");
-        };
-        let limit = self.options.handshake_timeout;
-        let greeted = handshake::accept(tcp, address, &self.credentials, limit).await;
-        drop(under_way);
-        match greeted {
-            Ok((tls, peer)) => match self.admit(&peer) {
-                Ok((lease, cut)) => {
-                    self.hand_over(PeerStream::new(tls.into(), peer, cut, Some(lease))).await;
-                }
-                Err(why) => self.turned_away(address, &why),
-            },
-            Err(error) => self.turned_away(address, &chain(&error)),
-        }
-    }
-
-    /// Whether the peer may be here; what it may call is decided call by call.
-    fn admit(
-        &self,
-        peer: &PeerInfo,
-    ) -> Result<(crate::connections::Lease, CancellationToken), String> {
-        // Listed first, asked second: a revocation in between finds it in the list.
-        let limit = self.options.connections_per_peer;
-        let admitted =
-            self.services.connections.admit(peer, limit).map_err(|error| chain(&error))?;
-        let authz = &self.services.authz;
-        let reversed = peer.protocol == Protocol::Reverse;
-        match peer.identity() {
-            Some(identity) if reversed && peer.host().is_none() => {
-                Err(format!("`{identity}` is no agent and cannot be called"))
-            }
-            Some(identity) if reversed && authz.is_revoked(peer) => {
-                Err(format!("`{identity}` was removed"))
-            }
-            Some(identity) if reversed && peer.is_expired(authz.now()) => {
-                Err(format!("the certificate of `{identity}` has expired"))
-            }
-            None if peer.protocol != Protocol::Enroll => Err("no certificate".to_owned()),
-            _ => Ok(admitted),
-        }
-    }
-
-    async fn hand_over(&self, stream: PeerStream) {
-        let to = match stream.peer().protocol {
-            Protocol::Reverse => return (self.services.on_reversed)(stream),
-            Protocol::Calls => &self.calls,
-            Protocol::Enroll => &self.enrollment,
-        };
-        // Fails only while shutting down; then the stream is closed, which is right.
-        drop(to.send(Ok(stream)).await);
-    }
-
-    fn turned_away(&self, address: SocketAddr, why: &str) {
-        if self.addresses.may_say(address.ip(), Instant::now()) {
-            tracing::info!(%address, why, "connection turned away");
-        } else {
-            tracing::debug!(%address, why, "connection turned away");
-        }
-    }
-
-    /// Cuts what should not be there any more, in case whoever revoked it did not.
-    async fn sweep(&self, cancel: CancellationToken) {
-        let authz = &self.services.authz;
-        while cancel
-            .run_until_cancelled(tokio::time::sleep(self.options.sweep_period))
-            .await
-            .is_some()
-        {
-            let now = authz.now();
-            let cut = self.services.connections.cut_where(|peer| {
-                let reversed = peer.protocol == Protocol::Reverse;
-                authz.is_revoked(peer) || (reversed && peer.is_expired(now))
-            });
-            if cut > 0 {
-                tracing::info!(cut, "cut connections that were revoked or have expired");
             }
         }
     }

@@ -94,9 +94,16 @@ impl Stranger<'_> {
 
     /// Greets the controller and reads its first byte.
     async fn greet(&self, controller: &Controller) -> std::io::Result<TlsStream<TcpStream>> {
+        Self::greet_with(&Arc::new(self.config()), controller).await
+    }
+
+    async fn greet_with(
+        config: &Arc<ClientConfig>,
+        controller: &Controller,
+    ) -> std::io::Result<TlsStream<TcpStream>> {
         let tcp = TcpStream::connect(controller.address).await?;
         let name = ServerName::try_from("localhost").unwrap();
-        let connector = TlsConnector::from(Arc::new(self.config()));
+        let connector = TlsConnector::from(config.clone());
         let mut tls = within(connector.connect(name, tcp)).await?;
         match within(tls.read(&mut [0])).await? {
             0 => Err(std::io::ErrorKind::UnexpectedEof.into()),
@@ -149,6 +156,18 @@ async fn nothing_older_than_tls_1_3_is_spoken() {
 
     stranger.version = &TLS13;
     assert!(stranger.greet(&controller).await.is_ok());
+}
+
+#[tokio::test]
+async fn no_session_is_resumed_since_that_would_skip_the_check_of_the_certificate() {
+    let controller = Controller::start().await;
+    let (key, der) = a_member(&controller);
+    let stranger = Stranger { version: &TLS13, protocols: &["h2"], certificate: Some((&key, der)) };
+    let config = Arc::new(stranger.config());
+    for _ in 0..2 {
+        let tls = Stranger::greet_with(&config, &controller).await.unwrap();
+        assert_eq!(tls.get_ref().1.handshake_kind(), Some(rustls::HandshakeKind::Full));
+    }
 }
 
 #[tokio::test]
