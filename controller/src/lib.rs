@@ -1,4 +1,5 @@
 //! The Lazarette controller: catalog, runs, repositories, identities.
 
+pub mod config;
 pub mod pki;
 pub mod store;
