@@ -173,8 +173,8 @@ impl Reader {
         let mut blobs = self.blobs(content.to_vec());
         while let Some(plain) = blobs.next().await {
             let plain = plain?;
-            out.write_all(&plain).await.map_err(ReadError::Write)?;
-            written += size(&plain);
+            out.write_all(plain).await.map_err(ReadError::Write)?;
+            written += size(plain);
         }
         Ok(written)
     }
@@ -198,8 +198,8 @@ impl Reader {
         let mut blobs = self.blobs(content.to_vec());
         while let Some(plain) = blobs.next_blocking() {
             let plain = plain?;
-            out.write_all(&plain).map_err(ReadError::Write)?;
-            written += size(&plain);
+            out.write_all(plain).map_err(ReadError::Write)?;
+            written += size(plain);
         }
         Ok(written)
     }
@@ -252,10 +252,7 @@ fn open(
     if sealed.len() != wanted {
         return Err(damaged(PackError::Content { id }));
     }
-    let opener = match opener {
-        Ok(opener) => opener,
-        Err(_) => return Err(ReadError::Gone),
-    };
+    let Ok(opener) = opener else { return Err(ReadError::Gone) };
     opener.open(&place.entry(id), sealed, plain).map_err(damaged)
 }
 

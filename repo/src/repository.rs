@@ -205,9 +205,10 @@ impl Repository {
             self.storage.list(Kind::Index).await?.into_iter().map(|object| object.id).collect();
         let loaded: BTreeSet<_> = self.with_index(|index| index.files().iter().copied().collect());
         let is_only_more = loaded.is_subset(&listed);
-        let wanted: Vec<_> = match is_only_more {
-            true => listed.difference(&loaded).copied().collect(),
-            false => listed.into_iter().collect(),
+        let wanted: Vec<_> = if is_only_more {
+            listed.difference(&loaded).copied().collect()
+        } else {
+            listed.into_iter().collect()
         };
         let files = self.index_files(wanted).await?;
         self.change_index(|index| {

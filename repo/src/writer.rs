@@ -276,7 +276,7 @@ impl Drop for Writer {
 
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, WriteError> {
     let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(work);
-    spawned.map_err(|_| WriteError::Gone)
+    spawned.map_err(|_gone| WriteError::Gone)
 }
 
 impl Shared {

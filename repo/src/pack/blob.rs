@@ -45,10 +45,10 @@ impl Opener {
         plain: Vec<u8>,
     ) -> Result<Vec<u8>, PackError> {
         let plain = self.decode(entry, sealed, plain)?;
-        match BlobId::of(&plain) == entry.id {
-            true => Ok(plain),
-            false => Err(PackError::Content { id: entry.id }),
+        if BlobId::of(&plain) != entry.id {
+            return Err(PackError::Content { id: entry.id });
         }
+        Ok(plain)
     }
 
     /// The same without the hash, for a caller who compares otherwise.

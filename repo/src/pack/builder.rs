@@ -115,7 +115,7 @@ impl PackBuilder {
         }
         let sealed = self.cipher.seal(&plain).map_err(PackError::Crypto)?;
         let length = u32::try_from(sealed.len())
-            .map_err(|_| PackError::TooLarge { size: sealed.len() })?
+            .map_err(|_too_large| PackError::TooLarge { size: sealed.len() })?
             .to_le_bytes();
         for part in [sealed.as_slice(), &length] {
             self.hasher.update(part);
@@ -180,7 +180,7 @@ mod tests {
                 let start = usize::try_from(entry.offset).unwrap();
                 let end = start + usize::try_from(entry.length).unwrap();
                 let mut sealed = made.bytes[start..end].to_vec();
-                let opened = crate::pack::blob::open(&cipher, entry, &mut sealed).unwrap();
+                let opened = pack::blob::open(&cipher, entry, &mut sealed).unwrap();
                 prop_assert_eq!(&opened, blob);
                 prop_assert_eq!(usize::try_from(entry.plain_size()).unwrap(), blob.len());
             }

@@ -97,12 +97,13 @@ fn take_entry(rest: &[u8], offset: u32) -> Option<(PackEntry, &[u8])> {
     };
     let (fixed, after) =
         rest.split_at_checked(if compressed { COMPRESSED_ENTRY } else { PLAIN_ENTRY })?;
-    let length = u32::from_le_bytes(fixed.get(1..5)?.try_into().ok()?);
-    let uncompressed = match compressed {
-        true => Some(u32::from_le_bytes(fixed.get(5..9)?.try_into().ok()?)),
-        false => None,
-    };
+    let length = number(fixed, 1)?;
+    let uncompressed = if compressed { Some(number(fixed, 5)?) } else { None };
     let id = BlobId::new(*fixed.last_chunk::<32>()?);
     let fits = usize::try_from(length).is_ok_and(|length| length >= OVERHEAD);
     fits.then_some((PackEntry { id, kind, offset, length, uncompressed }, after))
+}
+
+fn number(bytes: &[u8], at: usize) -> Option<u32> {
+    bytes.get(at..)?.first_chunk::<4>().map(|bytes| u32::from_le_bytes(*bytes))
 }

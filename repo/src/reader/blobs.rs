@@ -114,7 +114,7 @@ impl Blobs {
         &mut self,
         segment: Result<Read, oneshot::error::RecvError>,
     ) -> Result<(), ReadError> {
-        let read = segment.map_err(|_| ReadError::Gone).and_then(|read| read);
+        let read = segment.map_err(|_gone| ReadError::Gone).and_then(|read| read);
         match read {
             Ok(blobs) => {
                 // The segment before is consumed: its buffers let a thread go on.
@@ -148,7 +148,6 @@ impl Reader {
     }
 
     /// Takes the next segment; its place in the order is taken at the same moment.
-    #[expect(clippy::type_complexity, reason = "a segment or why there is none, and where it goes")]
     fn plan(
         &self,
         todo: &Mutex<Todo>,

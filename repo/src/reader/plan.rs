@@ -79,7 +79,9 @@ mod tests {
 
     #[test]
     fn neighbours_are_read_together() {
-        assert_eq!(ranges(&[blob(1, 0, 100), blob(1, 100, 50), blob(1, 160, 40)]), [0..200]);
+        let ranges = ranges(&[blob(1, 0, 100), blob(1, 100, 50), blob(1, 160, 40)]);
+
+        assert!(matches!(ranges.as_slice(), [Range { start: 0, end: 200 }]));
     }
 
     #[test]

@@ -221,19 +221,17 @@ impl TryFrom<NodeJson> for Node {
         let name = quote::unquote(&json.name)
             .ok_or_else(|| format!("the name `{}` is not quoted as it should be", json.name))?;
         let decode = |text: &str| BASE64.decode(text).map_err(|error| error.to_string());
-        let link_target = match json.linktarget_raw.is_empty() {
-            true => json.linktarget.into_bytes(),
-            false => decode(&json.linktarget_raw)?,
+        let link_target = if json.linktarget_raw.is_empty() {
+            json.linktarget.into_bytes()
+        } else {
+            decode(&json.linktarget_raw)?
         };
         let mut xattrs = Vec::with_capacity(json.extended_attributes.len());
         for xattr in json.extended_attributes {
             let value = decode(xattr.value.as_deref().unwrap_or_default())?;
             xattrs.push(Xattr { name: xattr.name, value });
         }
-        let content = match json.kind {
-            NodeKind::File => Some(json.content.unwrap_or_default()),
-            _ => None,
-        };
+        let content = (json.kind == NodeKind::File).then(|| json.content.unwrap_or_default());
         Ok(Self {
             name,
             kind: json.kind,

@@ -40,7 +40,7 @@ impl PendingFiles {
     ///
     /// When the writer has failed.
     pub async fn wait(self) -> Result<Vec<io::Result<Content>>, WriteError> {
-        self.answer.await.map_err(|_| self.shared.lost())
+        self.answer.await.map_err(|_gone| self.shared.lost())
     }
 
     /// [`Self::wait`] for a thread that may block.
@@ -49,7 +49,7 @@ impl PendingFiles {
     ///
     /// As [`Self::wait`].
     pub fn wait_blocking(self) -> Result<Vec<io::Result<Content>>, WriteError> {
-        self.answer.blocking_recv().map_err(|_| self.shared.lost())
+        self.answer.blocking_recv().map_err(|_gone| self.shared.lost())
     }
 }
 
@@ -63,10 +63,10 @@ impl Writer {
     pub async fn write_files(&self, files: Vec<FileRead>) -> Result<PendingFiles, WriteError> {
         self.shared.check()?;
         let permit = Arc::clone(&self.shared.buffers).acquire_owned().await;
-        let permit = permit.map_err(|_| WriteError::Gone)?;
+        let permit = permit.map_err(|_gone| WriteError::Gone)?;
         let (reply, answer) = oneshot::channel();
         let sent = self.jobs.send(Job::Files { files: Files { reads: files, reply }, permit });
-        sent.map_err(|_| WriteError::Gone)?;
+        sent.map_err(|_gone| WriteError::Gone)?;
         Ok(PendingFiles { answer, shared: Arc::clone(&self.shared) })
     }
 

@@ -26,7 +26,7 @@ impl Writer {
         self.send_trees().await?;
         let runtime = self.shared.runtime.clone();
         let joined = runtime.spawn_blocking(move || self.join()).await;
-        joined.map_err(|_| WriteError::Gone)?
+        joined.map_err(|_gone| WriteError::Gone)?
     }
 
     /// [`Self::finish`] for a thread that may block.
@@ -52,7 +52,7 @@ impl Writer {
         if let Some(packs) = packs {
             let mut packs = packs.lock().unwrap_or_else(PoisonError::into_inner);
             self.shared.check()?;
-            self.shared.flush(&mut packs)?;
+            packs.flush()?;
         }
         let (closed, _) = crossbeam_channel::bounded(0);
         drop(std::mem::replace(&mut self.uploads, closed));
@@ -65,7 +65,7 @@ impl Writer {
 
 fn join_all(threads: &mut Vec<JoinHandle<()>>) -> Result<(), WriteError> {
     for thread in threads.drain(..) {
-        thread.join().map_err(|_| WriteError::Gone)?;
+        thread.join().map_err(|_gone| WriteError::Gone)?;
     }
     Ok(())
 }

@@ -140,10 +140,10 @@ impl Writer {
     async fn send(&self, part: Part) -> Result<oneshot::Receiver<Vec<BlobId>>, WriteError> {
         self.shared.check()?;
         let permit = Arc::clone(&self.shared.buffers).acquire_owned().await;
-        let permit = permit.map_err(|_| WriteError::Gone)?;
+        let permit = permit.map_err(|_gone| WriteError::Gone)?;
         let (reply, answer) = oneshot::channel();
         let sent = self.jobs.send(Job::Chunks { part, reply, permit });
-        sent.map_err(|_| WriteError::Gone)?;
+        sent.map_err(|_gone| WriteError::Gone)?;
         Ok(answer)
     }
 }

@@ -74,7 +74,7 @@ impl Writer {
     /// Gives the directories that wait to a worker.
     pub(super) async fn send_trees(&self) -> Result<(), WriteError> {
         let permits = self.with_trees(|queue| Arc::clone(&queue.permits));
-        let permit = permits.acquire_owned().await.map_err(|_| WriteError::Gone)?;
+        let permit = permits.acquire_owned().await.map_err(|_gone| WriteError::Gone)?;
         let trees = self.with_trees(|queue| {
             queue.bytes = 0;
             let blobs = std::mem::take(&mut queue.blobs);
@@ -87,7 +87,7 @@ impl Writer {
         });
         match trees {
             Some(trees) if !trees.blobs.is_empty() => {
-                self.jobs.send(Job::Trees { trees, permit }).map_err(|_| WriteError::Gone)
+                self.jobs.send(Job::Trees { trees, permit }).map_err(|_gone| WriteError::Gone)
             }
             _ => Ok(()),
         }

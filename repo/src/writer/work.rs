@@ -71,7 +71,7 @@ impl Worker {
             }
         }
         if self.shared.check().is_ok()
-            && let Err(error) = self.shared.flush(&mut self.packs)
+            && let Err(error) = self.packs.flush()
         {
             self.shared.fail(error);
         }
@@ -152,6 +152,16 @@ impl Worker {
     }
 }
 
+impl Packs {
+    /// Finishes the pack in the making and hands it over.
+    pub(super) fn flush(&mut self) -> Result<(), WriteError> {
+        match self.builder.finish().map_err(WriteError::Pack)? {
+            None => Ok(()),
+            Some(pack) => self.uploads.send(pack).map_err(|_gone| WriteError::Gone),
+        }
+    }
+}
+
 impl Shared {
     /// Stores those of `pieces` that nobody has stored or is storing.
     pub(super) fn store(
@@ -176,19 +186,11 @@ impl Shared {
                 let packed = packs.builder.add(*id, plain).map_err(WriteError::Pack)?;
                 self.counters.new_blob(packs.kind, plain.len(), packed);
                 if packs.builder.is_full() {
-                    self.flush(packs)?;
+                    packs.flush()?;
                 }
             }
         }
         Ok(())
-    }
-
-    /// Finishes the pack in the making and hands it over.
-    pub(super) fn flush(&self, packs: &mut Packs) -> Result<(), WriteError> {
-        match packs.builder.finish().map_err(WriteError::Pack)? {
-            None => Ok(()),
-            Some(pack) => packs.uploads.send(pack).map_err(|_| WriteError::Gone),
-        }
     }
 
     /// Keeps a buffer for the next stream.
