@@ -1,8 +1,8 @@
 //! Digest: one number for everything in the store, whatever the order.
 //!
-//! sled cuts its log at the first message that it cannot read, so one flipped bit can take older
-//! versions of acknowledged values out of the grave without an error. The digest of all entries
-//! is written with each batch and compared with the entries when the store is opened.
+//! It is written with each batch and compared with the entries when the store is opened. The mark
+//! finds a log that ends too early, as sled makes it end at the first message that it cannot read;
+//! the digest finds what is missing, old or changed anywhere else.
 
 use std::fmt;
 
