@@ -1,4 +1,5 @@
 //! A Docker host for these tests, from `tests/hosts/hosts.sh`, gone when the tests are.
+#![expect(clippy::unwrap_used, reason = "a test without its host has failed")]
 
 use std::{
     path::{Path, PathBuf},

@@ -87,7 +87,7 @@ pub enum ExecError {
         container: String,
         /// What Docker said.
         #[source]
-        source: DockerError,
+        source: Box<DockerError>,
     },
     /// What it was to be fed ended with an error.
     #[error("feed `{program}` in container `{container}`")]

@@ -81,7 +81,7 @@ impl Running {
         let (id, hijacked) = started.map_err(|source| ExecError::Docker {
             program: program.clone(),
             container: plain(container, 80),
-            source,
+            source: Box::new(source),
         })?;
         let (read, write) = hijacked.stream.into_split();
         Ok(Self {
