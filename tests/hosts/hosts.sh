@@ -70,11 +70,12 @@ open_run() {
 }
 
 sweep() {
-  local directory owner start
+  local directory owner start now
   for directory in "$hosts"/[0-9]*/; do
     [ -e "$directory/owner" ] || continue
     read -r owner start <"$directory/owner" || continue
-    [ "$(began "$owner")" = "$start" ] || "${BASH_SOURCE[0]}" "$(basename "$directory")" close || true
+    now=$(began "$owner" || true)
+    if [ -z "$now" ] || [ "$now" != "$start" ]; then "${BASH_SOURCE[0]}" "$(basename "$directory")" close || true; fi
   done
 }
 
@@ -174,7 +175,7 @@ boot() {
   rm -f "$home/ready" "$home/init.pid"
   local network=()
   [ "$(cat "$home/network")" = machine ] || network=(nsenter "--net=/run/netns/$netns")
-  setsid unshare --mount --uts --ipc --pid --fork --propagation private \
+  setsid unshare --mount --uts --ipc --pid --fork --kill-child=KILL --propagation private \
     "${network[@]}" bash "$here/init.sh" "$home" "$host" "$cgroup/$host" \
     </dev/null >>"$home/init.log" 2>&1 &
   local outer=$! pid
@@ -222,8 +223,10 @@ down() {
   [ -z "$number" ] || rmdir "$dir/.n$number" 2>/dev/null || true
 }
 
+# Removes a control group of every kind, and what still runs in it: a host half made has no first process noted.
 drop_cgroup() {
   local tree
+  find /sys/fs/cgroup -path "*/$1/*" -name cgroup.procs -exec cat {} + 2>/dev/null | sort -u | xargs -r kill -KILL 2>/dev/null
   for tree in /sys/fs/cgroup "/sys/fs/cgroup"/*/; do
     [ -d "$tree/$1" ] || continue
     wait_for 5 drop_tree "$tree/$1" || true
@@ -296,9 +299,17 @@ case $command in
     use_host "${1:-}"
     shift
     case $command in
+      up | start | stop | engine-*)
+        [ -e "$dir/owner" ] || fail "no open run $run in $hosts"
+        # Whoever closes the run ends this first.
+        mkdir -p "$dir/.pids"
+        echo "$$ $(began $$)" >"$dir/.pids/$$"
+        trap 'rm -f "$dir/.pids/$$"' EXIT
+        ;;
+    esac
+    case $command in
       up)
         [ ! -d "$home" ] || fail "host $host is there already"
-        [ -e "$dir/owner" ] || fail "no open run $run in $hosts"
         create "${1:-}"
         wire
         boot
