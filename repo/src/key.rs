@@ -99,6 +99,69 @@ struct KeyJson {
     data: String,
 }
 
+/// A passphrase that went through scrypt: makes key files that the passphrase opens, for whoever
+/// must not keep the passphrase itself.
+#[derive(Debug, Clone)]
+pub struct Derived {
+    salt: Vec<u8>,
+    hardness: Hardness,
+    user_key: MasterKey,
+}
+
+#[derive(Serialize, Deserialize)]
+struct DerivedJson {
+    salt: String,
+    log_n: u8,
+    r: u32,
+    p: u32,
+    user_key: String,
+}
+
+impl Derived {
+    /// Of `passphrase`, with a fresh salt.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::Crypto`] when the machine has no randomness.
+    pub async fn new(passphrase: &SecretString, hardness: Hardness) -> Result<Self, KeyError> {
+        let mut salt = vec![0; 64];
+        crate::crypto::random(&mut salt).map_err(KeyError::Crypto)?;
+        let user_key = derive(passphrase, salt.clone(), hardness).await.map_err(malformed_new)?;
+        Ok(Self { salt, hardness, user_key })
+    }
+
+    /// As text, to be kept as secret as the passphrase.
+    ///
+    /// # Errors
+    ///
+    /// Never in practice.
+    pub fn to_json(&self) -> Result<Zeroizing<String>, KeyError> {
+        let Hardness { log_n, r, p } = self.hardness;
+        let user_key = BASE64.encode(self.user_key.to_bytes());
+        let json = DerivedJson { salt: BASE64.encode(&self.salt), log_n, r, p, user_key };
+        let text = serde_json::to_string(&json).map_err(|it| malformed_new(it.to_string()))?;
+        Ok(Zeroizing::new(text))
+    }
+
+    /// From the text.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::Format`] when it is no such text.
+    pub fn from_json(text: &str) -> Result<Self, KeyError> {
+        let json: DerivedJson =
+            serde_json::from_str(text).map_err(|it| malformed_new(it.to_string()))?;
+        let decode = |text: &str| BASE64.decode(text).map_err(|it| malformed_new(it.to_string()));
+        let user_key = Zeroizing::new(decode(&json.user_key)?);
+        let hardness = Hardness { log_n: json.log_n, r: json.r, p: json.p };
+        Ok(Self {
+            salt: decode(&json.salt)?,
+            hardness,
+            user_key: MasterKey::from_bytes(&user_key).map_err(KeyError::Crypto)?,
+        })
+    }
+}
+
 /// Adds a key file that opens `master` with `passphrase`, and returns its id.
 ///
 /// # Errors
@@ -112,11 +175,25 @@ pub async fn add(
     made: (Timestamp, Hardness),
 ) -> Result<ObjectId, KeyError> {
     let (created, hardness) = made;
-    let mut salt = [0; 64];
-    crate::crypto::random(&mut salt).map_err(KeyError::Crypto)?;
-    let user_key = derive(passphrase, salt.to_vec(), hardness).await.map_err(malformed_new)?;
+    let derived = Derived::new(passphrase, hardness).await?;
+    add_derived(storage, master, &derived, owner, created).await
+}
+
+/// Adds a key file that opens `master` with the passphrase of `derived`, and returns its id.
+///
+/// # Errors
+///
+/// [`KeyError::Crypto`] and [`KeyError::Storage`].
+pub async fn add_derived(
+    storage: &dyn Storage,
+    master: &MasterKey,
+    derived: &Derived,
+    owner: &KeyOwner,
+    created: Timestamp,
+) -> Result<ObjectId, KeyError> {
+    let Derived { salt, hardness, user_key } = derived;
     let plain = master.to_json().map_err(KeyError::Crypto)?;
-    let sealed = Cipher::new(&user_key).seal(&plain).map_err(KeyError::Crypto)?;
+    let sealed = Cipher::new(user_key).seal(&plain).map_err(KeyError::Crypto)?;
     let json = KeyJson {
         created,
         username: owner.username.clone(),
@@ -294,5 +371,19 @@ mod tests {
 
         assert!(open(&storage, &"good".into()).await.is_ok());
         assert!(matches!(open(&storage, &"bad".into()).await, Err(KeyError::Format { .. })));
+    }
+
+    #[tokio::test]
+    async fn a_derived_passphrase_makes_keys_that_the_passphrase_opens() {
+        let (storage, master) = (MemoryStorage::new(), MasterKey::generate().unwrap());
+        let derived = Derived::new(&"recovery".into(), Hardness::TEST).await.unwrap();
+        let kept = Derived::from_json(&derived.to_json().unwrap()).unwrap();
+
+        let who = owner("recovery");
+        add_derived(&storage, &master, &kept, &who, Timestamp::UNIX_EPOCH).await.unwrap();
+
+        let (_, key) = open(&storage, &"recovery".into()).await.unwrap();
+        assert_eq!(key.to_bytes(), master.to_bytes());
+        assert!(!derived.to_json().unwrap().contains("recovery"));
     }
 }

@@ -33,6 +33,28 @@ pub struct Host {
     pub removed: Option<Timestamp>,
 }
 
+impl Host {
+    /// A host that only snapshots remember: it can be invited under its name, and keeps this id.
+    pub fn remembered(name: HostName) -> Self {
+        Self {
+            id: HostId::new(),
+            name,
+            key: KeyFingerprint::of_public_key(&[]),
+            enrolled: Timestamp::UNIX_EPOCH,
+            certificate_expires: Timestamp::UNIX_EPOCH,
+            last_seen: None,
+            agent_version: None,
+            engine_version: None,
+            removed: None,
+        }
+    }
+
+    /// Whether its agent was ever certified.
+    pub fn is_enrolled(&self) -> bool {
+        self.certificate_expires > Timestamp::UNIX_EPOCH
+    }
+}
+
 /// Which host has a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Named {
