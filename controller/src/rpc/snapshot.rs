@@ -174,7 +174,9 @@ impl SnapshotService for SnapshotsRpc {
         request: Request<GetSnapshotRequest>,
     ) -> Result<Response<GetSnapshotResponse>, Status> {
         let found = named(&self.catalog, &request.get_ref().snapshot).await.map_err(refused)?;
-        Ok(Response::new(GetSnapshotResponse { snapshot: Some(found.into()) }))
+        // With its evidence, which lists are without.
+        let whole = self.catalog.get(found.id).await.map_err(store_failed).map_err(refused)?;
+        Ok(Response::new(GetSnapshotResponse { snapshot: whole.map(Into::into) }))
     }
 
     type ListSnapshotFilesStream = Files;
