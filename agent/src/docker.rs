@@ -14,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+pub(crate) use self::act::own_grace;
 pub(crate) use self::error::{escaped, plain};
 pub use self::{
     act::RestartPolicy,
