@@ -106,15 +106,3 @@ impl Check<'_> {
         self.report.problems.push(Problem { object, blob, what, snapshots });
     }
 }
-
-/// An error with all that is behind it, in one line.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
-}

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use futures::StreamExt as _;
+use lazarette_core::error::chain;
 
-use crate::check::{Check, chain};
+use crate::check::Check;
 use crate::crypto::Cipher;
 use crate::id::{BlobId, PackId};
 use crate::pack::blob::Opener;

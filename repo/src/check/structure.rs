@@ -3,7 +3,9 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use crate::check::{Check, Problem, chain};
+use lazarette_core::error::chain;
+
+use crate::check::{Check, Problem};
 use crate::config::Config;
 use crate::crypto::OVERHEAD;
 use crate::id::{BlobId, ObjectId, PackId};

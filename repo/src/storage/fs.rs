@@ -1,9 +1,9 @@
 //! Directory: a storage in restic's own layout, which plain restic opens.
 
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek as _, SeekFrom, Write};
 use std::ops::Range;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -185,16 +185,22 @@ impl FsStorage {
         name: ObjectName,
         range: &Range<u64>,
     ) -> Result<Bytes, StorageError> {
-        let (path, file) = self.open_object(name)?;
+        let (path, mut file) = self.open_object(name)?;
         let size = file.metadata().map_err(|source| failed("read", &path, source))?.len();
         let wanted = range.end;
-        let length = usize::try_from(wanted.saturating_sub(range.start));
-        let Some(length) = length.ok().filter(|_| wanted <= size && range.start <= wanted) else {
-            return Err(StorageError::Short { name, wanted, size });
-        };
-        let mut content = vec![0; length];
-        file.read_exact_at(&mut content, range.start)
+        let length = wanted.saturating_sub(range.start);
+        let short = StorageError::Short { name, wanted, size };
+        if wanted > size || range.start > wanted {
+            return Err(short);
+        }
+        let capacity = usize::try_from(length).unwrap_or_default();
+        let mut content = Vec::with_capacity(capacity);
+        let read = file.seek(SeekFrom::Start(range.start));
+        read.and_then(|_| file.take(length).read_to_end(&mut content))
             .map_err(|source| failed("read", &path, source))?;
+        if content.len() != capacity {
+            return Err(short); // somebody cuts it at this very moment
+        }
         Ok(content.into())
     }
 
