@@ -14,13 +14,15 @@ use std::{
     time::Duration,
 };
 
-pub(crate) use self::act::own_grace;
-pub(crate) use self::error::{escaped, plain};
 pub use self::{
     act::RestartPolicy,
     error::{DockerError, Doing, Noun},
     health::Patience,
     look::EngineVersion,
+};
+pub(crate) use self::{
+    act::own_grace,
+    error::{escaped, plain},
 };
 
 /// How long the Engine may take to answer.

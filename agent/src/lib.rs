@@ -1,6 +1,7 @@
 //! The Lazarette agent: carries out runs on one Docker host.
 
 pub mod config;
+pub mod discover;
 pub mod disk;
 pub mod docker;
 pub mod enroll;
