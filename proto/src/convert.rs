@@ -10,7 +10,7 @@ mod run;
 mod snapshot;
 mod stack;
 
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
 
 use jiff::Timestamp;
 use lazarette_core::error::{Reason, ReasonedError};
@@ -27,7 +27,7 @@ pub struct ConvertError {
 
 impl ConvertError {
     /// `field` is wrong as `what` says.
-    pub fn new(field: &str, what: impl ToString) -> Self {
+    pub fn new(field: &str, what: impl fmt::Display) -> Self {
         Self { field: field.to_owned(), what: what.to_string() }
     }
 
