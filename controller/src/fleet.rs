@@ -30,11 +30,11 @@ use tonic::{Request, transport::Channel};
 use crate::store::{StoreError, hosts::Hosts};
 
 /// How long an agent may take to answer a question about its host.
-const QUESTION_TIMEOUT: Duration = Duration::from_secs(60);
+const QUESTION_TIMEOUT: Duration = Duration::from_mins(1);
 /// Answers of an agent may hold many containers.
 const ANSWER_BYTES: usize = 64 << 20;
 /// A clock that is further off is shown as a warning.
-const SKEW_ALARM: Duration = Duration::from_secs(60);
+const SKEW_ALARM: Duration = Duration::from_mins(1);
 
 /// The client with which an agent is called.
 pub type AgentClient = AgentServiceClient<Channel>;

@@ -112,19 +112,18 @@ impl Places {
         now: Timestamp,
     ) -> Result<Place, Failure> {
         let Candidate { host, known, seen } = candidate;
-        let stack = match known {
-            Some(stack) => stack,
-            None => {
-                let draft = Stack {
-                    id: StackId::new(),
-                    host: host.id,
-                    name: address.stack.clone(),
-                    repository: None,
-                    created: now,
-                    components: Vec::new(),
-                };
-                self.stacks.find_or_add(&draft).await.map_err(store_failed)?
-            }
+        let stack = if let Some(stack) = known {
+            stack
+        } else {
+            let draft = Stack {
+                id: StackId::new(),
+                host: host.id,
+                name: address.stack.clone(),
+                repository: None,
+                created: now,
+                components: Vec::new(),
+            };
+            self.stacks.find_or_add(&draft).await.map_err(store_failed)?
         };
         Ok(Place { host, stack, seen })
     }
@@ -153,6 +152,7 @@ fn one_of(
 }
 
 /// An error of the store, as a failure.
+#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
 pub fn store_failed(error: StoreError) -> Failure {
     Failure::of(&error)
 }

@@ -152,16 +152,13 @@ impl Runs {
     }
 
     async fn plan_for(&self, place: &Place, task: &Task) -> Result<Plan, Failure> {
-        let seen = match &place.seen {
-            Some(seen) => seen,
-            None => {
-                self.0.fleet.connected(place.host.id, &place.host.name)?;
-                let message = format!(
-                    "stack `{}` is not on its host any more; create its containers first",
-                    place.address()
-                );
-                return Err(Failure::new(Reason::StackUnknown, message));
-            }
+        let Some(seen) = &place.seen else {
+            self.0.fleet.connected(place.host.id, &place.host.name)?;
+            let message = format!(
+                "stack `{}` is not on its host any more; create its containers first",
+                place.address()
+            );
+            return Err(Failure::new(Reason::StackUnknown, message));
         };
         let plan = match task {
             Task::Backup { components } => {

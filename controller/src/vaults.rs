@@ -119,8 +119,12 @@ pub fn reason_of(error: &RepositoryError) -> Reason {
 pub fn of_storage(error: &StorageError) -> Reason {
     match error {
         StorageError::Full { .. } => Reason::DiskFull,
-        StorageError::NotFound { .. } => Reason::RepositoryDamaged,
-        _ => Reason::StorageUnavailable,
+        StorageError::NotFound { .. }
+        | StorageError::Conflict { .. }
+        | StorageError::Short { .. } => Reason::RepositoryDamaged,
+        StorageError::Denied { .. }
+        | StorageError::NotARepository { .. }
+        | StorageError::Io { .. } => Reason::StorageUnavailable,
     }
 }
 

@@ -32,7 +32,7 @@ impl CertificateService for Certificates {
     ) -> Result<Response<RenewCertificateResponse>, Status> {
         let id = host_of(&request)?;
         let host = self.hosts.get(id).await.map_err(store_failed).map_err(refused)?;
-        if !host.is_some_and(|host| host.removed.is_none()) {
+        if host.is_none_or(|host| host.removed.is_some()) {
             let message = format!("host {id} was removed; invite it anew with `ctl host invite`");
             return Err(refused(Failure::new(Reason::Revoked, message)));
         }
@@ -44,7 +44,7 @@ impl CertificateService for Certificates {
         })?;
         let (key, expires) = (issued.certificate.key, issued.certificate.not_after);
         let updated = self.hosts.update(id, |host| {
-            host.key = key.clone();
+            host.key = key;
             host.certificate_expires = expires;
         });
         updated.await.map_err(store_failed).map_err(refused)?;

@@ -97,7 +97,7 @@ impl Enrollment {
         })?;
         let host = Host {
             id,
-            key: issued.certificate.key.clone(),
+            key: issued.certificate.key,
             enrolled: now,
             certificate_expires: issued.certificate.not_after,
             ..Host::remembered(invitation.host.clone())

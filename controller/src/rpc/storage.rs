@@ -106,9 +106,9 @@ impl StorageRpc {
         host: HostId,
         mut parts: Streaming<PutPackRequest>,
     ) -> Result<(), Status> {
-        let head = match parts.message().await?.and_then(|it| it.part) {
-            Some(Part::Head(head)) => head,
-            _ => return Err(input("the first part of a pack must be its head")),
+        let first = parts.message().await?.and_then(|it| it.part);
+        let Some(Part::Head(head)) = first else {
+            return Err(input("the first part of a pack must be its head"));
         };
         let PackHead { run_id, pack_id, size_bytes } = head;
         let run: RunId = parse("run_id", &run_id).map_err(malformed)?;

@@ -30,7 +30,7 @@ use crate::{
 /// zstd's level for new data.
 const COMPRESSION_LEVEL: i32 = 3;
 /// How long an agent may take to accept a run.
-const START_TIMEOUT: Duration = Duration::from_secs(60);
+const START_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// How the watching of a run ended.
 enum Watched {

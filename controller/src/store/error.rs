@@ -153,7 +153,7 @@ pub enum OpenError {
     #[error(
         "open the store in `{path}`: {what}; it is not used, so that nothing is overwritten: \
          put a copy of the directory back, or move it away and start with \
-         `lazarette-controller catalog rebuild`, which reads the repositories again"
+         `ctl catalog rebuild`, which reads the repositories again"
     )]
     Damaged {
         /// The directory.
