@@ -4,6 +4,8 @@
 //! away, a run waits and asks again.
 
 mod refusal;
+#[cfg(test)]
+pub(crate) mod tests;
 
 use std::{
     collections::BTreeSet,
