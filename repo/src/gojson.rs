@@ -5,13 +5,22 @@ use std::io::{self, Write};
 use jiff::Timestamp;
 use jiff::civil::date;
 use jiff::tz::TimeZone;
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::ser::{CharEscape, CompactFormatter, Formatter};
 
 /// Appends the JSON of `value`, escaped as Go does it.
 pub(crate) fn write(json: &mut Vec<u8>, value: &impl Serialize) -> Result<(), serde_json::Error> {
     let mut serializer = serde_json::Serializer::with_formatter(json, Escaping(CompactFormatter));
     value.serialize(&mut serializer)
+}
+
+/// A list that Go writes as `null` when there is none.
+pub(crate) fn list<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 /// Go's zero time, which stands for a time that was left out.

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::gojson;
 use crate::id::{BlobId, ObjectId};
 
 /// What a snapshot's object holds.
@@ -16,7 +17,7 @@ pub struct Snapshot {
     /// Its root directory.
     pub tree: BlobId,
     /// What was saved.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "gojson::list")]
     pub paths: Vec<String>,
     /// The host it is of.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -103,12 +104,50 @@ impl Snapshot {
     /// What `serde_json` says; never in practice.
     pub fn to_json(&self) -> Result<Vec<u8>, serde_json::Error> {
         let mut json = Vec::new();
-        crate::gojson::write(&mut json, self)?;
+        gojson::write(&mut json, self)?;
         Ok(json)
     }
 
     /// Whether it has `tag`.
     pub fn has_tag(&self, tag: &str) -> bool {
         self.tags.iter().any(|own| own == tag)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As restic 0.18 writes it.
+    const GOLDEN: &str = concat!(
+        r#"{"time":"2026-02-03T04:05:06.789Z","#,
+        r#""parent":"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","#,
+        r#""tree":"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad","#,
+        r#""paths":["/shop"],"hostname":"host","username":"root","uid":1,"excludes":["*.tmp"],"#,
+        r#""tags":["a\u0026b"],"program_version":"restic 0.18.0","summary":{"#,
+        r#""backup_start":"2026-02-03T04:05:00Z","backup_end":"2026-02-03T04:05:06Z","#,
+        r#""files_new":1,"files_changed":2,"files_unmodified":3,"dirs_new":4,"dirs_changed":5,"#,
+        r#""dirs_unmodified":6,"data_blobs":7,"tree_blobs":8,"data_added":9,"#,
+        r#""data_added_packed":10,"total_files_processed":11,"total_bytes_processed":12}}"#,
+    );
+
+    #[test]
+    fn the_golden_snapshot_is_read_and_written_as_ever() {
+        let snapshot: Snapshot = serde_json::from_str(GOLDEN).unwrap();
+
+        assert!(snapshot.has_tag("a&b"));
+        assert_eq!(snapshot.summary.map(|summary| summary.total_bytes_processed), Some(12));
+        assert_eq!(snapshot.to_json().unwrap(), GOLDEN.as_bytes());
+    }
+
+    #[test]
+    fn an_old_snapshot_with_less_in_it_is_read() {
+        let json = concat!(
+            r#"{"time":"2016-01-02T03:04:05.678901234+01:00","#,
+            r#""tree":"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad","#,
+            r#""paths":null}"#
+        );
+
+        assert_eq!(serde_json::from_str::<Snapshot>(json).unwrap().paths, Vec::<String>::new());
     }
 }

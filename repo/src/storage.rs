@@ -283,3 +283,33 @@ impl StorageError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_system_says_is_sorted_by_what_can_be_done_about_it() {
+        let of = |kind| StorageError::from_io("write", "/srv/x", io::Error::from(kind));
+
+        assert!(matches!(of(io::ErrorKind::StorageFull), StorageError::Full { .. }));
+        assert!(matches!(of(io::ErrorKind::QuotaExceeded), StorageError::Full { .. }));
+        assert!(matches!(of(io::ErrorKind::PermissionDenied), StorageError::Denied { .. }));
+        assert!(matches!(of(io::ErrorKind::ReadOnlyFilesystem), StorageError::Denied { .. }));
+        assert!(of(io::ErrorKind::TimedOut).is_transient());
+        assert!(!of(io::ErrorKind::StorageFull).is_transient());
+        assert!(of(io::ErrorKind::StorageFull).to_string().contains("`/srv/x`: no space is left"));
+    }
+
+    #[test]
+    fn objects_are_where_restic_has_them() {
+        let id = ObjectId::of(b"abc");
+        let hex = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+
+        let paths = Kind::ALL.map(|kind| ObjectName::of(kind, id).to_string());
+
+        assert_eq!(paths[1], format!("data/ba/{hex}"));
+        assert_eq!([&paths[0], &paths[3]], [&format!("keys/{hex}"), &format!("snapshots/{hex}")]);
+        assert_eq!(ObjectName::Config.to_string(), "config");
+    }
+}

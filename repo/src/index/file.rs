@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::gojson;
 use crate::id::{BlobId, ObjectId, PackId};
 use crate::pack::{BlobKind, PackEntry};
 
@@ -21,6 +22,7 @@ pub struct IndexFile {
 struct FileJson {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     supersedes: Vec<ObjectId>,
+    #[serde(default, deserialize_with = "gojson::list")]
     packs: Vec<PackJson>,
 }
 

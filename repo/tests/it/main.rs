@@ -9,6 +9,7 @@
 )]
 
 mod faults;
+mod golden;
 mod restic;
 mod roundtrip;
 mod sessions;
