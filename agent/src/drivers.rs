@@ -1,11 +1,13 @@
 //! Drivers: one file a kind of component. A new one is a file, and a word in the list.
 
+pub mod postgres;
+
 use lazarette_core::component::ComponentKind;
 
 use crate::driver::Driver;
 
 /// Every driver there is.
-const ALL: &[&dyn Driver] = &[];
+const ALL: &[&dyn Driver] = &[&postgres::Postgres::USUAL];
 
 /// Who knows that kind of component.
 pub fn find(kind: &ComponentKind) -> Option<&'static dyn Driver> {
