@@ -1,26 +1,33 @@
 //! Host: what this machine has, as runs and the controller see it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use futures::future::join_all;
 use jiff::Timestamp;
 use lazarette_core::{
-    component::ComponentKind,
-    error::{Failure, Reason},
+    component::{Component, ComponentKind},
+    error::{Failure, Reason, chain},
+    id::RunId,
     name::StackName,
     stack::StackSeen,
+    units::ByteCount,
 };
 use lazarette_node::clock::Clock;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     discover,
     docker::Docker,
-    driver::Driver,
+    driver::{Cx, Driver, Notes},
     drivers,
     held::Holder,
     policy::{Policy, Verb},
     runs::{record::Plan, work::Stacks},
 };
+
+/// For a database to say what it is.
+const INSPECT_LIMIT: Duration = Duration::from_secs(15);
 
 /// What this machine has. Clones are the same.
 #[derive(Clone, Debug)]
@@ -93,6 +100,49 @@ impl Host {
     }
 }
 
+impl Host {
+    /// Lets each database say its version and how it would be restored.
+    async fn ask_engines(&self, seen: &mut StackSeen) {
+        let (run, cancel) = (RunId::new(), CancellationToken::new());
+        let asked = seen.components.iter().map(|component| {
+            let docker = &self.docker;
+            let cx = Cx { run, component, docker, cancel: &cancel, notes: &Unheard };
+            let driver = drivers::find(&component.kind);
+            async move {
+                if !matches!(component.kind, ComponentKind::Database { .. }) {
+                    return None;
+                }
+                let found = tokio::time::timeout(INSPECT_LIMIT, driver?.inspect(&cx)).await;
+                Some(match found {
+                    Ok(found) => found.map_err(|error| chain(&error)),
+                    Err(_elapsed) => Err("it did not answer in time".to_owned()),
+                })
+            }
+        });
+        let answers = join_all(asked).await;
+        for (component, answer) in seen.components.iter_mut().zip(answers) {
+            let ComponentKind::Database { version, notes, .. } = &mut component.kind else {
+                continue;
+            };
+            match answer {
+                Some(Ok(found)) => (*version, *notes) = (found.version, found.notes),
+                Some(Err(why)) => seen.warnings.push(format!("`{}`: {why}", component.name)),
+                None => {}
+            }
+        }
+    }
+}
+
+/// Nobody reads what a driver says when it only looks.
+#[derive(Debug)]
+struct Unheard;
+
+impl Notes for Unheard {
+    fn note(&self, _component: &Component, _text: String) {}
+
+    fn progress(&self, _component: &Component, _bytes: ByteCount) {}
+}
+
 #[async_trait]
 impl Stacks for Host {
     async fn look(&self, stack: &StackName) -> Result<StackSeen, Failure> {
@@ -102,16 +152,18 @@ impl Stacks for Host {
             let text = format!("there is no stack `{stack}`; there are: {}", names.join(", "));
             return Err(Failure::new(Reason::StackUnknown, text));
         };
-        Ok(all.swap_remove(at))
+        let mut seen = all.swap_remove(at);
+        self.ask_engines(&mut seen).await;
+        Ok(seen)
     }
 
     fn allow(&self, plan: &Plan, _seen: &StackSeen) -> Result<(), Failure> {
         let (verb, hold) = match plan {
             Plan::Backup(plan) => {
-                (Verb::Backup, std::time::Duration::from_secs(plan.hold_budget_seconds.into()))
+                (Verb::Backup, Duration::from_secs(plan.hold_budget_seconds.into()))
             }
             // A restore is held until it is done: no budget of its own.
-            Plan::Restore(_) => (Verb::Restore, std::time::Duration::ZERO),
+            Plan::Restore(_) => (Verb::Restore, Duration::ZERO),
         };
         self.policy.check(verb, plan.stack(), hold).map_err(|error| Failure::of(&error))
     }

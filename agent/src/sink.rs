@@ -1,13 +1,15 @@
 //! Sink: one component's directory in the snapshot that is being written.
 
-use std::{collections::BTreeMap, io, sync::Arc};
+use std::{collections::BTreeMap, fmt, io, sync::Arc};
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _, future::BoxFuture};
 use jiff::Timestamp;
 use lazarette_core::{error::Reason, units::ByteCount};
 use lazarette_repo::{
+    crypto::MasterKey,
     id::BlobId,
+    sink::PackSink,
     tree::{Node, NodeKind, Tree, mode},
     writer::{StreamOptions, WriteError, Writer},
 };
@@ -23,6 +25,22 @@ pub struct Sink {
     time: Timestamp,
     root: Folder,
     bytes: ByteCount,
+    packs: Option<Packs>,
+}
+
+/// For whoever packs by itself, in a process of its own: what it puts belongs to the same run.
+#[derive(Clone)]
+pub struct Packs {
+    /// Seals every pack.
+    pub key: MasterKey,
+    /// Takes them, and knows what is there already.
+    pub sink: Arc<dyn PackSink>,
+}
+
+impl fmt::Debug for Packs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Packs").field("sink", &self.sink).finish_non_exhaustive()
+    }
 }
 
 /// A directory in the making.
@@ -38,7 +56,23 @@ enum Entry {
 impl Sink {
     /// An empty directory of the snapshot that `writer` writes; its files are dated `time`.
     pub fn new(writer: Arc<Writer>, time: Timestamp) -> Self {
-        Self { writer, time, root: Folder::default(), bytes: ByteCount(0) }
+        Self { writer, time, root: Folder::default(), bytes: ByteCount(0), packs: None }
+    }
+
+    /// The same, for drivers that pack by themselves.
+    #[must_use]
+    pub fn with_packs(self, packs: Packs) -> Self {
+        Self { packs: Some(packs), ..self }
+    }
+
+    /// For drivers that pack by themselves and then [`Self::put_node`] what they made.
+    ///
+    /// # Errors
+    ///
+    /// When this sink was made for others: a defect.
+    pub fn packs(&self) -> Result<&Packs, DriverError> {
+        let missing = "this sink takes streams only";
+        self.packs.as_ref().ok_or_else(|| DriverError::plain(Reason::Internal, missing))
     }
 
     /// Stores all of `body` as the file `name`; a `/` in it makes directories. Returns its size.

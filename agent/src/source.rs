@@ -1,5 +1,7 @@
 //! Source: one component's directory in a snapshot, as it is read for a restore.
 
+use std::{fmt, sync::Arc};
+
 use bytes::Bytes;
 use futures::{
     TryStreamExt as _,
@@ -7,8 +9,10 @@ use futures::{
 };
 use lazarette_core::{error::Reason, units::ByteCount};
 use lazarette_repo::{
+    crypto::MasterKey,
     id::BlobId,
     reader::{Blobs, ReadError, Reader},
+    source::PackSource,
     tree::{Node, NodeKind, Tree},
 };
 
@@ -26,6 +30,22 @@ pub struct Source {
     reader: Reader,
     root: BlobId,
     tree: Tree,
+    packs: Option<Packs>,
+}
+
+/// For whoever reads packs by itself, in a process of its own.
+#[derive(Clone)]
+pub struct Packs {
+    /// Opens every pack.
+    pub key: MasterKey,
+    /// Gives them.
+    pub source: Arc<dyn PackSource>,
+}
+
+impl fmt::Debug for Packs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Packs").field("source", &self.source).finish_non_exhaustive()
+    }
 }
 
 impl Source {
@@ -36,7 +56,23 @@ impl Source {
     /// When it cannot be read, or is none.
     pub async fn new(reader: Reader, root: BlobId) -> Result<Self, DriverError> {
         let tree = reader.tree(root).await.map_err(|error| failed("", error))?;
-        Ok(Self { reader, root, tree })
+        Ok(Self { reader, root, tree, packs: None })
+    }
+
+    /// The same, for drivers that read packs by themselves.
+    #[must_use]
+    pub fn with_packs(self, packs: Packs) -> Self {
+        Self { packs: Some(packs), ..self }
+    }
+
+    /// For drivers that read packs by themselves.
+    ///
+    /// # Errors
+    ///
+    /// When this source was made for others: a defect.
+    pub fn packs(&self) -> Result<&Packs, DriverError> {
+        let missing = "this source gives streams only";
+        self.packs.as_ref().ok_or_else(|| DriverError::plain(Reason::Internal, missing))
     }
 
     /// The id of the directory itself.

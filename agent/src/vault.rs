@@ -20,6 +20,7 @@ use bytes::{Bytes, BytesMut};
 use lazarette_core::{
     id::{RunId, SnapshotId},
     run::Totals,
+    units::ByteCount,
 };
 use lazarette_node::{backoff::Backoff, status};
 use lazarette_proto::storage::v1::{
@@ -60,7 +61,10 @@ pub struct Vault {
 #[derive(Debug, Default)]
 struct Put {
     packs: BTreeSet<PackId>,
+    /// Of the packs.
     bytes: u64,
+    /// Of the blobs in them, before they were compressed and sealed.
+    plain_bytes: u64,
 }
 
 impl fmt::Debug for Vault {
@@ -94,9 +98,10 @@ impl Vault {
         &self.refusal
     }
 
-    /// How many bytes of packs were put.
-    pub fn put_bytes(&self) -> u64 {
-        self.put.lock().unwrap_or_else(PoisonError::into_inner).bytes
+    /// What was put: of plain blobs, and of the packs that hold them.
+    pub fn put_bytes(&self) -> (ByteCount, ByteCount) {
+        let put = self.put.lock().unwrap_or_else(PoisonError::into_inner);
+        (ByteCount(put.plain_bytes), ByteCount(put.bytes))
     }
 
     /// Makes the snapshot exist, of `tree` and all packs that were put. Doing it twice is doing it
@@ -222,6 +227,8 @@ impl Vault {
         let mut put = self.put.lock().unwrap_or_else(PoisonError::into_inner);
         if put.packs.insert(pack.id) {
             put.bytes += u64::try_from(pack.bytes.len()).unwrap_or(0);
+            put.plain_bytes +=
+                pack.entries.iter().map(|it| u64::from(it.plain_size())).sum::<u64>();
         }
         Ok(())
     }

@@ -26,7 +26,7 @@ use super::{
 use crate::{
     faults,
     held::{Held, Thawed, Until, Wish},
-    sink::Sink,
+    sink::{Packs, Sink},
     vault::{self, Vault},
 };
 
@@ -58,7 +58,8 @@ pub(super) async fn backup(
     let vault = work.vault(&scope);
     let writer = start_writer(&vault, grant).map_err(write_failed)?;
     work.log.count_from_zero(None);
-    let saved = hold_and_save(work, plan, &writer, &scope).await;
+    let packs = Packs { key: grant.key.clone(), sink: vault::sink(&vault) };
+    let saved = hold_and_save(work, plan, (&writer, &packs), &scope).await;
     let done = match saved {
         Ok((saved, thawed)) => {
             let held = (!plan.stop.is_empty()).then_some(&thawed);
@@ -109,7 +110,7 @@ pub(super) fn check_fits(plan: &BackupPlan, seen: &StackSeen) -> Result<(), Fail
 async fn hold_and_save(
     work: &Work<'_>,
     plan: &BackupPlan,
-    writer: &Arc<Writer>,
+    (writer, packs): (&Arc<Writer>, &Packs),
     scope: &CancellationToken,
 ) -> Result<(Vec<Saved>, Thawed), Failure> {
     let holder = &work.tools.holder;
@@ -117,7 +118,7 @@ async fn hold_and_save(
     let budget = budget.min(work.tools.timers.hold_budget);
     let held = take_hold(work, plan, budget).await?;
     work.log.enter(Phase::Saving).await;
-    let saving = save_all(work, plan, writer, scope);
+    let saving = save_all(work, plan, (writer, packs), scope);
     let mut saved = within(work, held.is_some().then_some(budget), scope, saving).await;
     if let (Ok(_), Some(held)) = (&saved, &held)
         && let Err(error) = holder.check_quiet(held).await
@@ -196,14 +197,15 @@ async fn within<T>(
 async fn save_all(
     work: &Work<'_>,
     plan: &BackupPlan,
-    writer: &Arc<Writer>,
+    (writer, packs): (&Arc<Writer>, &Packs),
     scope: &CancellationToken,
 ) -> Result<Vec<Saved>, Failure> {
     let mut all = Vec::new();
     for component in &plan.components {
         work.check_cancelled()?;
         let driver = work.driver(component)?;
-        let mut sink = Sink::new(Arc::clone(writer), work.tools.clock.now());
+        let mut sink =
+            Sink::new(Arc::clone(writer), work.tools.clock.now()).with_packs(packs.clone());
         let cx = work.cx(component, scope);
         let during = |failure: Failure| {
             let text = format!("save `{}`: {}", component.name, failure.message);
@@ -235,6 +237,7 @@ async fn commit(
 ) -> Result<Outcome, Failure> {
     work.log.enter(Phase::Committing).await;
     work.check_cancelled()?;
+    let read = saved.iter().map(|it| it.bytes).sum();
     let trees: Vec<(ComponentName, BlobId)> =
         saved.iter().map(|it| (it.component.name.clone(), it.tree)).collect();
     let manifest = manifest(work, plan, saved, held);
@@ -252,11 +255,12 @@ async fn commit(
     work.check_cancelled()?;
     faults::point("before_commit");
     let stats = written.stats;
+    let (new, stored) = vault.put_bytes();
     let downtime = held.map(|it| it.downtime).unwrap_or_default();
     let totals = Totals {
-        read: ByteCount(stats.bytes_read),
-        new: ByteCount(stats.bytes_new),
-        stored: ByteCount(vault.put_bytes()),
+        read,
+        new,
+        stored,
         items: stats.files_read.saturating_add(stats.files_reused),
         downtime_ms: u64::try_from(downtime.as_millis()).unwrap_or(u64::MAX),
     };

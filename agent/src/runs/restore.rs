@@ -26,12 +26,20 @@ use super::{
 use crate::{
     faults,
     held::{Held, Until, Wish},
-    source::Source,
+    source::{Packs, Source},
     vault::{self, Vault},
 };
 
 /// How many differences are told; the first ones say enough.
 const DIFFERENCES: usize = 10;
+
+/// Where the components of a snapshot are read from.
+struct Sources {
+    reader: Reader,
+    packs: Packs,
+    /// One a component of the plan, in its order.
+    trees: Vec<BlobId>,
+}
 
 /// How a restore ended, for now.
 #[derive(Debug)]
@@ -86,7 +94,7 @@ async fn prepare(
     plan: &RestorePlan,
     grant: &Grant,
     vault: &Vault,
-) -> Result<Vec<(Reader, BlobId)>, Failure> {
+) -> Result<Sources, Failure> {
     let seen = work.tools.stacks.look(&plan.stack).await?;
     work.tools.stacks.allow(&work.job.plan, &seen)?;
     check_fits(plan, &seen)?;
@@ -96,12 +104,13 @@ async fn prepare(
     let runtime = tokio::runtime::Handle::current();
     let options = ReaderOptions::default();
     let reader = Reader::new(&grant.key, vault::source(vault), runtime, options);
-    let mut sources = Vec::new();
+    let mut trees = Vec::new();
     for saved in &plan.components {
         work.driver(&saved.component)?;
-        sources.push((reader.clone(), tree::find(&reader, root, &saved.path).await?));
+        trees.push(tree::find(&reader, root, &saved.path).await?);
     }
-    Ok(sources)
+    let packs = Packs { key: grant.key.clone(), source: vault::source(vault) };
+    Ok(Sources { reader, packs, trees })
 }
 
 /// A restore needs the containers that the plan knows; a database has to run.
@@ -141,15 +150,17 @@ async fn take_hold(
 async fn go_forward(
     work: &Work<'_>,
     plan: &RestorePlan,
-    sources: Vec<(Reader, BlobId)>,
+    sources: Sources,
     held: &Held,
     scope: &CancellationToken,
 ) -> Result<Outcome, Failure> {
     let total = plan.components.iter().map(|it| it.bytes).sum();
     work.log.count_from_zero(Some(total));
     work.log.enter(Phase::Restoring).await;
-    for (saved, (reader, tree)) in plan.components.iter().zip(sources) {
-        put_beside(work, saved, Source::new(reader, tree).await.map_err(failed)?, scope).await?;
+    let Sources { reader, packs, trees } = sources;
+    for (saved, tree) in plan.components.iter().zip(trees) {
+        let source = Source::new(reader.clone(), tree).await.map_err(failed)?;
+        put_beside(work, saved, source.with_packs(packs.clone()), scope).await?;
     }
     faults::point("after_restore_beside");
     work.log.enter(Phase::Verifying).await;
