@@ -54,6 +54,21 @@ pub struct Ground {
     pub files: BTreeMap<StackName, ProjectFiles>,
     /// Bind sources and project directories, by path.
     pub places: BTreeMap<String, Place>,
+    /// What database servers said of themselves, by container name; none that could not be asked.
+    pub servers: BTreeMap<String, Server>,
+}
+
+/// What a database server said of itself, asked by its driver.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Server {
+    /// As it reports it.
+    pub version: String,
+    /// One line a database: its name and how it will be restored (H6).
+    pub notes: Vec<String>,
+    /// Where it keeps its data, in the container (H10).
+    pub data_dirs: Vec<String>,
+    /// Why it could not be asked; empty when it could.
+    pub silent: String,
 }
 
 /// The files of a project: compose files, `.env`, and what they refer to.

@@ -1,5 +1,6 @@
 //! Drivers: one file a kind of component. A new one is a file, and a word in the list.
 
+pub mod definition;
 pub mod postgres;
 
 use lazarette_core::component::ComponentKind;
@@ -7,9 +8,14 @@ use lazarette_core::component::ComponentKind;
 use crate::driver::Driver;
 
 /// Every driver there is.
-const ALL: &[&dyn Driver] = &[&postgres::Postgres::USUAL];
+const ALL: &[&dyn Driver] = &[&definition::Definition, &postgres::Postgres::USUAL];
 
 /// Who knows that kind of component.
 pub fn find(kind: &ComponentKind) -> Option<&'static dyn Driver> {
-    ALL.iter().copied().find(|driver| driver.word() == kind.word())
+    by_word(kind.word())
+}
+
+/// Who makes components with names that begin with `word`.
+pub fn by_word(word: &str) -> Option<&'static dyn Driver> {
+    ALL.iter().copied().find(|driver| driver.word() == word)
 }

@@ -121,15 +121,20 @@ impl<'a> Inventory<'a> {
                 }
                 None => Taken::By(name.clone()),
             };
-            for key in data_mounts(it, &engine.data_dirs) {
+            let server = self.ground.servers.get(&it.seen.name).cloned().unwrap_or_default();
+            let data_dirs = [&engine.data_dirs[..], &server.data_dirs[..]].concat();
+            for key in data_mounts(it, &data_dirs) {
                 self.taken.insert(key, taken.clone());
+            }
+            if !server.silent.is_empty() {
+                self.warnings.push(format!("{name} cannot be asked: {}", server.silent));
             }
             if matches!(taken, Taken::By(_)) {
                 let kind = ComponentKind::Database {
                     driver: engine.driver.to_owned(),
                     container: it.seen.name.clone(),
-                    version: String::new(),
-                    notes: Vec::new(),
+                    version: server.version,
+                    notes: server.notes,
                 };
                 self.components.push(Component { name, kind });
             }

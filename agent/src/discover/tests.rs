@@ -42,6 +42,7 @@ fn ground() -> Ground {
             place("/etc/hostname", PlaceKind::File),
             place("/run/docker.sock", PlaceKind::Socket),
         ]),
+        servers: BTreeMap::new(),
     }
 }
 
@@ -221,6 +222,28 @@ fn labels_exclude_include_and_name() {
     assert_eq!(why(shop, "volume/shop_pgdata"), "excluded by a label: a replica");
     let volumes = names(shop).iter().filter(|it| it.starts_with("volume/")).count();
     assert_eq!(volumes, 5, "{:?}", names(shop));
+}
+
+#[test]
+fn h10_where_a_server_says_its_data_is_counts_too() {
+    let mut ground = ground();
+    let server = Server {
+        version: "17.2".to_owned(),
+        notes: vec!["shop: beside".to_owned()],
+        data_dirs: vec!["/linked/tablespace".to_owned(), "/var/lib/postgresql/data".to_owned()],
+        silent: String::new(),
+    };
+    ground.servers.insert("shop-db-1".to_owned(), server);
+    let silent = Server { silent: "no connection".to_owned(), ..Server::default() };
+    ground.servers.insert("lone-pg".to_owned(), silent);
+
+    let stacks = seen(&found(), &ground, &policy(""));
+
+    let ComponentKind::Database { version, notes, .. } = &stacks["shop"].components[3].kind else {
+        panic!("{:?}", stacks["shop"].components)
+    };
+    assert_eq!((version.as_str(), notes.concat().as_str()), ("17.2", "shop: beside"));
+    assert!(stacks["lone-pg"].warnings.concat().contains("cannot be asked: no connection"));
 }
 
 #[test]

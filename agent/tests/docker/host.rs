@@ -71,7 +71,7 @@ impl Host {
     pub(crate) fn new(name: &'static str) -> Option<Self> {
         let run = run()?.to_owned();
         let images = output(&mut Command::new(root().join("tests/images/build.sh")));
-        output(Command::new(hosts_sh()).args([&run, "up", name, &format!("{images}/data-root")]));
+        output(Command::new(hosts_sh()).args([&run, "up", name, &images]));
         let home = output(Command::new(hosts_sh()).args([&run, "dir", name]));
         Some(Self { run, name, socket: Path::new(&home).join("docker.sock") })
     }

@@ -1,0 +1,203 @@
+//! Definition: all that is needed to create a stack's containers, networks and volumes again.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lazarette_core::{
+    definition::StackDefinition,
+    evidence::{Evidence, Fact},
+    stack::StackSeen,
+};
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+use crate::docker::{Docker, DockerError, Noun};
+
+/// The format of the document that is written.
+const FORMAT: u32 = 1;
+
+/// Networks that every Engine has.
+const BUILT_IN: [&str; 3] = ["bridge", "host", "none"];
+
+/// What Compose writes on what belongs to a project.
+const PROJECT: &str = "com.docker.compose.project";
+
+/// What changes by itself, or with a container that was created again as it was.
+const VOLATILE: [(Noun, &[&str]); 4] = [
+    (
+        Noun::Container,
+        &[
+            "AppArmorProfile",
+            "Created",
+            "ExecIDs",
+            "GraphDriver",
+            "HostnamePath",
+            "HostsPath",
+            "Id",
+            "LogPath",
+            "NetworkSettings",
+            "ResolvConfPath",
+            "RestartCount",
+            "State",
+        ],
+    ),
+    (Noun::Network, &["Containers", "Created", "Id", "Peers", "Services", "Status"]),
+    (Noun::Volume, &["ClusterVolume", "CreatedAt", "Status", "UsageData"]),
+    (Noun::Image, &["GraphDriver", "Metadata", "Size", "VirtualSize"]),
+];
+
+/// Reads what the Engine knows of `stack`.
+///
+/// # Errors
+///
+/// [`DockerError::Gone`] when something of it went away meanwhile.
+pub async fn read(docker: &Docker, stack: &StackSeen) -> Result<StackDefinition, DockerError> {
+    let version = docker.version().await?;
+    let mut containers = Vec::new();
+    for container in &stack.containers {
+        containers.push(docker.document(Noun::Container, &container.id).await?);
+    }
+    let projects: BTreeSet<&str> = containers
+        .iter()
+        .filter_map(|it| it.pointer("/Config/Labels")?.get(PROJECT)?.as_str())
+        .collect();
+    let is_own = |project: Option<&String>| project.is_some_and(|it| projects.contains(&**it));
+
+    let mut networks = names(&containers, network_names);
+    for network in docker.networks().await? {
+        if is_own(network.labels.as_ref().and_then(|it| it.get(PROJECT))) {
+            networks.extend(network.name);
+        }
+    }
+    networks.retain(|name| !BUILT_IN.contains(&name.as_str()));
+    let mut volumes = names(&containers, volume_names);
+    for volume in docker.volumes().await? {
+        if is_own(volume.labels.get(PROJECT)) {
+            volumes.insert(volume.name);
+        }
+    }
+    let images = names(&containers, |it| it.get("Image").into_iter().collect());
+    Ok(StackDefinition {
+        format: FORMAT,
+        engine_version: version.engine,
+        api_version: version.api,
+        architecture: std::env::consts::ARCH.to_owned(),
+        networks: documents(docker, Noun::Network, &networks).await?,
+        volumes: documents(docker, Noun::Volume, &volumes).await?,
+        images: documents(docker, Noun::Image, &images).await?,
+        containers,
+    })
+}
+
+/// What was counted: how many of each there are, and a hash of all that does not change by itself.
+pub fn evidence(definition: &StackDefinition) -> Evidence {
+    let mut evidence = Evidence::default();
+    let mut hash = Sha256::new();
+    let all = [
+        ("containers", Noun::Container, &definition.containers),
+        ("networks", Noun::Network, &definition.networks),
+        ("volumes", Noun::Volume, &definition.volumes),
+        ("images", Noun::Image, &definition.images),
+    ];
+    for (what, noun, documents) in all {
+        let count = u64::try_from(documents.len()).unwrap_or(u64::MAX);
+        evidence.insert(what, Fact::Count(count));
+        let volatile = VOLATILE.iter().filter(|(it, _)| *it == noun);
+        let volatile: Vec<&str> = volatile.flat_map(|(_, keys)| keys.iter().copied()).collect();
+        let mut lines: Vec<String> = documents.iter().map(|it| canonical(it, &volatile)).collect();
+        lines.sort_unstable();
+        hash.update(format!("{what}\n{}\n", lines.join("\n")));
+    }
+    evidence.insert("sha256", Fact::Text(hex::encode(hash.finalize())));
+    evidence
+}
+
+/// The document without `volatile` keys, its other keys sorted, on one line.
+fn canonical(document: &Value, volatile: &[&str]) -> String {
+    let fields = document.as_object().into_iter().flatten();
+    let kept = fields.filter(|(key, _)| !volatile.contains(&key.as_str()));
+    let kept: BTreeMap<&String, Value> = kept.map(|(key, value)| (key, sorted(value))).collect();
+    serde_json::to_string(&kept).unwrap_or_default()
+}
+
+/// The value with the keys of all its maps sorted, whatever order this build's maps keep.
+fn sorted(value: &Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let fields: BTreeMap<&String, Value> =
+                map.iter().map(|(key, value)| (key, sorted(value))).collect();
+            fields.into_iter().map(|(key, value)| (key.clone(), value)).collect()
+        }
+        Value::Array(list) => list.iter().map(sorted).collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.clone(),
+    }
+}
+
+/// Names that documents of containers hold.
+fn names(documents: &[Value], of: impl Fn(&Value) -> Vec<&Value>) -> BTreeSet<String> {
+    let all = documents.iter().flat_map(of);
+    all.filter_map(Value::as_str).filter(|it| !it.is_empty()).map(str::to_owned).collect()
+}
+
+fn volume_names(container: &Value) -> Vec<&Value> {
+    let mounts = container.get("Mounts").and_then(Value::as_array).into_iter().flatten();
+    let volumes = mounts.filter(|it| it.get("Type").and_then(Value::as_str) == Some("volume"));
+    volumes.filter_map(|it| it.get("Name")).collect()
+}
+
+fn network_names(container: &Value) -> Vec<&Value> {
+    // A container's networks are the keys of a map; their ids are what can be asked for.
+    let networks = container.pointer("/NetworkSettings/Networks").and_then(Value::as_object);
+    let networks = networks.into_iter().flatten();
+    let own = networks.filter(|(name, _)| !BUILT_IN.contains(&name.as_str()));
+    own.filter_map(|(_, it)| it.get("NetworkID")).collect()
+}
+
+async fn documents(
+    docker: &Docker,
+    noun: Noun,
+    names: &BTreeSet<String>,
+) -> Result<Vec<Value>, DockerError> {
+    let mut by_name = BTreeMap::new();
+    for name in names {
+        let document = docker.document(noun, name).await?;
+        let key = document.get("Name").or_else(|| document.get("Id")).and_then(Value::as_str);
+        by_name.insert(key.unwrap_or(name).to_owned(), document);
+    }
+    Ok(by_name.into_values().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn definition(containers: Vec<Value>) -> StackDefinition {
+        StackDefinition {
+            format: FORMAT,
+            engine_version: "28.2.2".to_owned(),
+            api_version: "1.50".to_owned(),
+            architecture: "x86_64".to_owned(),
+            containers,
+            networks: vec![],
+            volumes: vec![],
+            images: vec![],
+        }
+    }
+
+    fn hash(container: Value) -> Fact {
+        evidence(&definition(vec![container])).0["sha256"].clone()
+    }
+
+    #[test]
+    fn only_what_somebody_changed_changes_the_evidence() {
+        let one = hash(json!({ "Id": "a", "State": { "Pid": 1 }, "Config": { "A": 1, "B": [2] } }));
+        let same = hash(json!({ "Config": { "B": [2], "A": 1 }, "State": {}, "Id": "b" }));
+        let other = hash(json!({ "Id": "a", "Config": { "A": 1, "B": [3] } }));
+
+        assert_eq!(one, same);
+        assert_ne!(one, other);
+        let counted = evidence(&definition(vec![json!({}), json!({})]));
+        assert_eq!(counted.0["containers"], Fact::Count(2));
+    }
+}

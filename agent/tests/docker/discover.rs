@@ -1,0 +1,60 @@
+//! Discovery and definitions on a real Engine, with real files.
+
+use std::fs;
+
+use lazarette_agent::{discover::discover, drivers::definition, policy::Policy};
+use lazarette_core::{component::ComponentKind, evidence::Fact};
+
+use crate::host::Host;
+
+#[tokio::test]
+async fn a_stack_is_found_with_its_files_volumes_and_definition() {
+    let Some(host) = Host::shared() else { return };
+    let project = tempfile::tempdir().unwrap();
+    let root = project.path().to_str().unwrap();
+    fs::create_dir(project.path().join("uploads")).unwrap();
+    fs::write(project.path().join("compose.yml"), "services: {web: {env_file: web.env}}").unwrap();
+    fs::write(project.path().join("web.env"), "A=1").unwrap();
+    fs::write(project.path().join(".env"), "B=2").unwrap();
+    let label = |key: &str, value: &str| format!("--label=com.docker.compose.{key}={value}");
+    let web = [
+        label("project", "found"),
+        label("service", "web"),
+        label("config-hash", "0f"),
+        label("project.working_dir", root),
+        label("project.config_files", &format!("{root}/compose.yml")),
+        format!("--volume={root}/uploads:/uploads"),
+        "--volume=found_data:/data".to_owned(),
+        "--volume=/anonymous".to_owned(),
+    ];
+    host.idle("found-web-1", &web.iter().map(String::as_str).collect::<Vec<_>>());
+    let docker = host.engine();
+
+    let shipped = include_str!("../../../deploy/agent-policy.toml");
+    let policy = Policy::parse("/etc/policy.toml".as_ref(), shipped).unwrap();
+
+    let stacks = discover(&docker, &policy).await.unwrap();
+    let stack = stacks.iter().find(|it| it.name.as_str() == "found").unwrap();
+
+    let names: Vec<_> = stack.components.iter().map(|it| it.name.as_str()).collect();
+    assert_eq!(names, ["bind/uploads", "definition", "files", "volume/found_data"]);
+    assert_eq!(stack.warnings, [""; 0]);
+    let ComponentKind::Files { paths, .. } = &stack.components[2].kind else {
+        panic!("{:?}", stack.components)
+    };
+    assert_eq!(*paths, [".env", "compose.yml", "web.env"]);
+    let anonymous = stack.uncovered.iter().find(|it| it.why.contains("anonymous"));
+    assert!(anonymous.unwrap().why.contains("/anonymous"), "{anonymous:?}");
+
+    let saved = definition::read(&docker, stack).await.unwrap();
+    assert_eq!(saved.containers[0]["Name"], "/found-web-1");
+    assert_eq!((saved.volumes.len(), saved.images.len()), (2, 1));
+    let before = definition::evidence(&saved);
+    assert_eq!(before.0["containers"], Fact::Count(1));
+    docker.stop("found-web-1", Some(std::time::Duration::ZERO)).await.unwrap();
+    docker.start("found-web-1").await.unwrap();
+    let again = definition::read(&docker, stack).await.unwrap();
+    assert_eq!(before.differences(&definition::evidence(&again)), []);
+    host.docker(&["rm", "-f", "-v", "found-web-1"]);
+    assert!(definition::read(&docker, stack).await.unwrap_err().is_gone());
+}
