@@ -122,6 +122,19 @@ pub async fn discover(docker: &Docker, policy: &Policy) -> Result<Vec<StackSeen>
     Ok(blocking.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic())))
 }
 
+/// The ids of the containers of `stack`, sorted by the containers' names; none when there is no
+/// such stack.
+///
+/// # Errors
+///
+/// [`DockerError`] when the Engine cannot be asked.
+pub async fn containers_of(docker: &Docker, stack: &StackName) -> Result<Vec<String>, DockerError> {
+    let found = look(docker).await?;
+    let group = groups(&found).into_iter().find(|group| group.name == *stack);
+    let members = group.map(|group| group.members).unwrap_or_default();
+    Ok(members.into_iter().map(|member| member.id.to_owned()).collect())
+}
+
 /// Asks the Engine for everything that discovery needs.
 ///
 /// # Errors

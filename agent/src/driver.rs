@@ -11,6 +11,7 @@ use lazarette_core::{
     error::{Reason, ReasonedError},
     evidence::Evidence,
     id::RunId,
+    name::StackName,
     units::ByteCount,
 };
 use tokio_util::sync::CancellationToken;
@@ -22,6 +23,8 @@ use crate::{docker::Docker, sink::Sink, source::Source};
 pub struct Cx<'a> {
     /// Names everything that is made.
     pub run: RunId,
+    /// Of which stack the component is.
+    pub stack: &'a StackName,
     /// What is worked on.
     pub component: &'a Component,
     /// The Docker Engine of this host.

@@ -106,7 +106,8 @@ impl Host {
         let (run, cancel) = (RunId::new(), CancellationToken::new());
         let asked = seen.components.iter().map(|component| {
             let docker = &self.docker;
-            let cx = Cx { run, component, docker, cancel: &cancel, notes: &Unheard };
+            let (stack, notes) = (&seen.name, &Unheard);
+            let cx = Cx { run, stack, component, docker, cancel: &cancel, notes };
             let driver = drivers::find(&component.kind);
             async move {
                 if !matches!(component.kind, ComponentKind::Database { .. }) {

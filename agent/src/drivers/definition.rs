@@ -2,15 +2,26 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use async_trait::async_trait;
 use lazarette_core::{
     definition::StackDefinition,
+    error::{Reason, ReasonedError as _},
     evidence::{Evidence, Fact},
-    stack::StackSeen,
+    name::StackName,
 };
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use crate::docker::{Docker, DockerError, Noun};
+use crate::{
+    discover::containers_of,
+    docker::{Docker, DockerError, Noun},
+    driver::{Cx, Driver, DriverError, Inspection},
+    sink::Sink,
+    source::Source,
+};
+
+/// The file that holds the definition in a snapshot.
+const FILE: &str = "definition.json";
 
 /// The format of the document that is written.
 const FORMAT: u32 = 1;
@@ -45,16 +56,73 @@ const VOLATILE: [(Noun, &[&str]); 4] = [
     (Noun::Image, &["GraphDriver", "Metadata", "Size", "VirtualSize"]),
 ];
 
+/// The driver of definitions.
+///
+/// A definition is for people, and for a host that has nothing of the stack yet. Where the stack is
+/// there its containers are its definition: a restore in place leaves it out, and all that belongs
+/// to one does nothing here.
+#[derive(Debug)]
+pub struct Definition;
+
+#[async_trait]
+impl Driver for Definition {
+    fn word(&self) -> &'static str {
+        "definition"
+    }
+
+    async fn inspect(&self, _cx: &Cx<'_>) -> Result<Inspection, DriverError> {
+        Ok(Inspection::default())
+    }
+
+    async fn dump(&self, cx: &Cx<'_>, sink: &mut Sink) -> Result<Evidence, DriverError> {
+        let doing = || format!("read the definition of stack `{}`", cx.stack);
+        let read = read(cx.docker, cx.stack).await;
+        let definition = read.map_err(|it| DriverError::new(it.reason(), doing(), it))?;
+        if definition.containers.is_empty() {
+            return Err(DriverError::new(
+                Reason::ContainerGone,
+                doing(),
+                "it has no containers any more",
+            ));
+        }
+        let text = serde_json::to_string_pretty(&definition)
+            .map_err(|it| DriverError::new(Reason::Internal, doing(), it))?;
+        sink.put_text(FILE, text).await?;
+        Ok(evidence(&definition))
+    }
+
+    async fn restore(&self, _cx: &Cx<'_>, _source: &mut Source) -> Result<(), DriverError> {
+        Ok(())
+    }
+
+    /// What was saved: nothing was put beside that could differ.
+    async fn verify(&self, _cx: &Cx<'_>, saved: &Evidence) -> Result<Evidence, DriverError> {
+        Ok(saved.clone())
+    }
+
+    async fn swap(&self, _cx: &Cx<'_>) -> Result<(), DriverError> {
+        Ok(())
+    }
+
+    async fn undo(&self, _cx: &Cx<'_>) -> Result<(), DriverError> {
+        Ok(())
+    }
+
+    async fn accept(&self, _cx: &Cx<'_>) -> Result<(), DriverError> {
+        Ok(())
+    }
+}
+
 /// Reads what the Engine knows of `stack`.
 ///
 /// # Errors
 ///
 /// [`DockerError::Gone`] when something of it went away meanwhile.
-pub async fn read(docker: &Docker, stack: &StackSeen) -> Result<StackDefinition, DockerError> {
+pub async fn read(docker: &Docker, stack: &StackName) -> Result<StackDefinition, DockerError> {
     let version = docker.version().await?;
     let mut containers = Vec::new();
-    for container in &stack.containers {
-        containers.push(docker.document(Noun::Container, &container.id).await?);
+    for id in containers_of(docker, stack).await? {
+        containers.push(docker.document(Noun::Container, &id).await?);
     }
     let projects: BTreeSet<&str> = containers
         .iter()

@@ -99,7 +99,14 @@ pub(super) struct Work<'a> {
 impl<'a> Work<'a> {
     /// What a driver is called with.
     pub(super) fn cx(&self, component: &'a Component, cancel: &'a CancellationToken) -> Cx<'a> {
-        Cx { run: self.job.run, component, docker: &self.tools.docker, cancel, notes: &**self.log }
+        Cx {
+            run: self.job.run,
+            stack: self.job.plan.stack(),
+            component,
+            docker: &self.tools.docker,
+            cancel,
+            notes: &**self.log,
+        }
     }
 
     /// Who knows `component`.
