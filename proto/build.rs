@@ -1,6 +1,8 @@
 //! Compiles the wire types without a `protoc` binary.
 
-use std::error::Error;
+use std::{env, error::Error, fs, path::Path};
+
+use prost::Message as _;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let files = [
@@ -16,6 +18,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     ];
     println!("cargo::rerun-if-changed=lazarette");
     let described = protox::compile(files, ["."])?;
+    let descriptors = Path::new(&env::var("OUT_DIR")?).join("descriptors.bin");
+    fs::write(descriptors, described.encode_to_vec())?;
     tonic_prost_build::configure().bytes(".lazarette.storage").compile_fds(described)?;
     Ok(())
 }

@@ -53,7 +53,11 @@ const RULES: &[Rule] = &[
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use lazarette_node::authz::Caller;
+    use prost::Message as _;
+    use prost_types::FileDescriptorSet;
 
     use super::*;
 
@@ -90,6 +94,24 @@ mod tests {
         }
         assert!(!TABLE.allows("/lazarette.controller.v1.RunService/StartRestore", Ci));
         assert!(!TABLE.allows("/lazarette.controller.v1.RunService/StartRestore", Operator));
+    }
+
+    #[test]
+    fn every_method_that_the_controller_serves_has_a_rule_and_no_rule_is_left_over() {
+        let descriptors = FileDescriptorSet::decode(lazarette_proto::DESCRIPTORS).unwrap();
+        let served: BTreeSet<String> = descriptors
+            .file
+            .iter()
+            .filter(|file| file.package() != "lazarette.agent.v1")
+            .flat_map(|file| file.service.iter().map(move |service| (file.package(), service)))
+            .flat_map(|(package, service)| {
+                let name = service.name();
+                service.method.iter().map(move |it| format!("/{package}.{name}/{}", it.name()))
+            })
+            .collect();
+        let ruled: BTreeSet<String> =
+            TABLE.rules().iter().map(|rule| rule.method.to_owned()).collect();
+        assert_eq!(served, ruled);
     }
 
     #[test]

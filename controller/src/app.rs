@@ -1,6 +1,6 @@
 //! App: the controller's parts, wired once, then run.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use lazarette_core::error::Failure;
 use lazarette_node::{
@@ -220,6 +220,11 @@ impl App {
         };
         let server = server.map_err(AppError::Server)?;
         Ok(Self { server, runs: shared.runs, store: shared.store, tasks, renewal })
+    }
+
+    /// Where it listens, with the port that was chosen when 0 was asked for.
+    pub const fn address(&self) -> SocketAddr {
+        self.server.address()
     }
 
     /// Serves until cancelled, or until the store has failed.

@@ -8,6 +8,9 @@ pub mod convert;
 /// What the agent and the controller must have in common to work together.
 pub const PROTOCOL_VERSION: u32 = 1;
 
+/// Every message and service, as an encoded `google.protobuf.FileDescriptorSet`.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
 macro_rules! package {
     ($(#[$doc:meta])* $name:ident, $file:literal) => {
         $(#[$doc])*
