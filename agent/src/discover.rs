@@ -114,12 +114,55 @@ pub enum PlaceKind {
 pub async fn discover(docker: &Docker, policy: &Policy) -> Result<Vec<StackSeen>, DockerError> {
     let found = look(docker).await?;
     let policy = policy.clone();
-    let blocking = tokio::task::spawn_blocking(move || {
+    Ok(blocking(move || {
         let ground = ground::look(&groups(&found));
         let proposals = propose(&found, &ground, &policy);
         proposals.into_iter().map(Proposal::measured).collect()
-    });
-    Ok(blocking.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic())))
+    })
+    .await)
+}
+
+/// One stack, or none of that name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sought {
+    /// It is there.
+    Found(Box<StackSeen>),
+    /// There are only these.
+    Unknown {
+        /// The names of all stacks.
+        known: Vec<String>,
+    },
+}
+
+/// The stack of that name, with what its database `servers` said of themselves.
+///
+/// # Errors
+///
+/// [`DockerError`] when the Engine cannot be asked.
+pub async fn find(
+    docker: &Docker,
+    policy: &Policy,
+    stack: &StackName,
+    servers: BTreeMap<String, Server>,
+) -> Result<Sought, DockerError> {
+    let found = look(docker).await?;
+    let (policy, stack) = (policy.clone(), stack.clone());
+    Ok(blocking(move || {
+        let ground = Ground { servers, ..ground::look(&groups(&found)) };
+        let mut proposals = propose(&found, &ground, &policy);
+        let Some(at) = proposals.iter().position(|it| it.seen.name == stack) else {
+            let known = proposals.into_iter().map(|it| it.seen.name.to_string()).collect();
+            return Sought::Unknown { known };
+        };
+        Sought::Found(Box::new(proposals.swap_remove(at).measured()))
+    })
+    .await)
+}
+
+/// Runs what blocks on files.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
 }
 
 /// The ids of the containers of `stack`, sorted by the containers' names; none when there is no

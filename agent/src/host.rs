@@ -1,6 +1,6 @@
 //! Host: what this machine has, as runs and the controller see it.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use futures::future::join_all;
@@ -17,12 +17,12 @@ use lazarette_node::clock::Clock;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    discover,
+    discover::{self, Server, Sought},
     docker::Docker,
     driver::{Cx, Driver, Notes},
     drivers,
     held::Holder,
-    policy::{Policy, Verb},
+    policy::{Policy, Verb, places},
     runs::{record::Plan, work::Stacks},
 };
 
@@ -101,34 +101,47 @@ impl Host {
 }
 
 impl Host {
-    /// Lets each database say its version and how it would be restored.
-    async fn ask_engines(&self, seen: &mut StackSeen) {
+    /// Lets each database say its version, where its data is, and how it would be restored.
+    async fn ask_engines(&self, seen: &StackSeen) -> BTreeMap<String, Server> {
         let (run, cancel) = (RunId::new(), CancellationToken::new());
-        let asked = seen.components.iter().map(|component| {
+        let asked = seen.components.iter().filter_map(|component| {
             let docker = &self.docker;
             let (stack, notes) = (&seen.name, &Unheard);
             let cx = Cx { run, stack, component, docker, cancel: &cancel, notes };
-            let driver = drivers::find(&component.kind);
-            async move {
-                if !matches!(component.kind, ComponentKind::Database { .. }) {
-                    return None;
-                }
-                let found = tokio::time::timeout(INSPECT_LIMIT, driver?.inspect(&cx)).await;
-                Some(match found {
-                    Ok(found) => found.map_err(|error| chain(&error)),
-                    Err(_elapsed) => Err("it did not answer in time".to_owned()),
-                })
-            }
+            let ComponentKind::Database { container, .. } = &component.kind else { return None };
+            let driver = drivers::find(&component.kind)?;
+            Some(async move {
+                let answer = match tokio::time::timeout(INSPECT_LIMIT, driver.inspect(&cx)).await {
+                    Ok(Ok(found)) => Server {
+                        version: found.version,
+                        notes: found.notes,
+                        data_dirs: found.data_dirs,
+                        silent: String::new(),
+                    },
+                    Ok(Err(error)) => Server { silent: chain(&error), ..Server::default() },
+                    Err(_elapsed) => {
+                        let silent = "it did not answer in time".to_owned();
+                        Server { silent, ..Server::default() }
+                    }
+                };
+                (container.clone(), answer)
+            })
         });
-        let answers = join_all(asked).await;
-        for (component, answer) in seen.components.iter_mut().zip(answers) {
-            let ComponentKind::Database { version, notes, .. } = &mut component.kind else {
-                continue;
-            };
-            match answer {
-                Some(Ok(found)) => (*version, *notes) = (found.version, found.notes),
-                Some(Err(why)) => seen.warnings.push(format!("`{}`: {why}", component.name)),
-                None => {}
+        join_all(asked).await.into_iter().collect()
+    }
+
+    /// The stack, as far as the Engine and `servers` tell.
+    async fn find(
+        &self,
+        stack: &StackName,
+        servers: BTreeMap<String, Server>,
+    ) -> Result<StackSeen, Failure> {
+        let sought = discover::find(&self.docker, &self.policy, stack, servers).await;
+        match sought.map_err(|error| Failure::of(&error))? {
+            Sought::Found(seen) => Ok(*seen),
+            Sought::Unknown { known } => {
+                let text = format!("there is no stack `{stack}`; there are: {}", known.join(", "));
+                Err(Failure::new(Reason::StackUnknown, text))
             }
         }
     }
@@ -147,18 +160,18 @@ impl Notes for Unheard {
 #[async_trait]
 impl Stacks for Host {
     async fn look(&self, stack: &StackName) -> Result<StackSeen, Failure> {
-        let mut all = self.list().await?;
-        let names: Vec<String> = all.iter().map(|it| it.name.to_string()).collect();
-        let Some(at) = all.iter().position(|it| it.name == *stack) else {
-            let text = format!("there is no stack `{stack}`; there are: {}", names.join(", "));
-            return Err(Failure::new(Reason::StackUnknown, text));
-        };
-        let mut seen = all.swap_remove(at);
-        self.ask_engines(&mut seen).await;
-        Ok(seen)
+        let seen = self.find(stack, BTreeMap::new()).await?;
+        let servers = self.ask_engines(&seen).await;
+        // A server knows better than its image where its data is, and so what it covers (H10).
+        if servers.is_empty() { Ok(seen) } else { self.find(stack, servers).await }
     }
 
-    fn allow(&self, plan: &Plan, _seen: &StackSeen) -> Result<(), Failure> {
+    fn allow(&self, plan: &Plan, seen: &StackSeen) -> Result<(), Failure> {
+        let planned: Vec<&Component> = match plan {
+            Plan::Backup(plan) => plan.components.iter().collect(),
+            Plan::Restore(plan) => plan.components.iter().map(|it| &it.component).collect(),
+        };
+        places::check(planned, seen).map_err(|error| Failure::of(&error))?;
         let (verb, hold) = match plan {
             Plan::Backup(plan) => {
                 (Verb::Backup, Duration::from_secs(plan.hold_budget_seconds.into()))

@@ -1,5 +1,7 @@
 //! Policy: what this host allows, whatever the controller asks. A file of root's, read at start.
 
+pub mod places;
+
 use std::{
     os::unix::fs::MetadataExt as _,
     path::{Component as PathComponent, Path, PathBuf},

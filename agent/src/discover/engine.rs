@@ -61,8 +61,10 @@ pub(super) fn recognise(container: &ContainerInspectResponse) -> Option<Engine> 
     }
     let default =
         if image.contains("bitnami") { "/bitnami/postgresql" } else { "/var/lib/postgresql/data" };
-    let data = env.get("PGDATA").copied().unwrap_or(default).trim_end_matches('/');
-    Some(Engine { driver: "postgres", data_dirs: vec![data.to_owned()] })
+    let told = data_option(container);
+    let data = told.or_else(|| env.get("PGDATA").copied()).unwrap_or(default);
+    let data_dirs = vec![data.trim_end_matches('/').to_owned()];
+    Some(Engine { driver: "postgres", data_dirs })
 }
 
 /// The last part of an image's name, and who it is by: without registry, tag and digest.
@@ -73,6 +75,20 @@ fn repository(image: &str) -> String {
     let ours = parts.into_iter().skip(skipped);
     let ours: Vec<&str> = ours.map(|part| part.split(':').next().unwrap_or_default()).collect();
     ours.join("/").to_ascii_lowercase()
+}
+
+/// The data directory that the server's command line names.
+fn data_option(container: &ContainerInspectResponse) -> Option<&str> {
+    let args: Vec<&str> = container.args.iter().flatten().map(String::as_str).collect();
+    let after = |option: &str| {
+        let at = args.iter().position(|it| *it == option)?;
+        args.get(at + 1).copied()
+    };
+    let within = || {
+        let options = ["--data-directory=", "--data_directory=", "data_directory=", "-D"];
+        args.iter().find_map(|arg| options.iter().find_map(|option| arg.strip_prefix(*option)))
+    };
+    after("-D").or_else(within).filter(|it| it.starts_with('/'))
 }
 
 /// The program that the container runs, behind its entrypoint script.
@@ -122,8 +138,11 @@ mod tests {
         }
         let own = container("shop-db", &["PGDATA=/data/pg/"], &["/start"]);
         assert_eq!(recognise(&own).unwrap().data_dirs, ["/data/pg"]);
-        let bare = container("shop-db", &[], &["/usr/lib/postgresql/17/bin/postgres", "-D", "/d"]);
-        assert!(recognise(&bare).is_some());
+        for options in [&["-D", "/d"][..], &["-D/d"], &["-c", "data_directory=/d"]] {
+            let command = [&["/usr/lib/postgresql/17/bin/postgres"], options].concat();
+            let bare = recognise(&container("shop-db", &["PGDATA=/e"], &command)).unwrap();
+            assert_eq!(bare.data_dirs, ["/d"], "{options:?}");
+        }
     }
 
     #[test]
