@@ -93,6 +93,8 @@ reasons! {
     RepositoryLocked = "REPOSITORY_LOCKED", NotReady;
     /// The host is not connected.
     HostOffline = "HOST_OFFLINE", NotReady;
+    /// The controller cannot be reached from here.
+    ControllerUnreachable = "CONTROLLER_UNREACHABLE", NotReady;
     /// Contact to the agent was lost for too long.
     AgentLost = "AGENT_LOST", Internal;
     /// The agent was restarted in the middle of the run.
