@@ -23,6 +23,13 @@ run_deny() {
   if [ -d "${CARGO_HOME:-$HOME/.cargo}/advisory-dbs" ]; then cargo deny --locked check advisories --disable-fetch; fi
 }
 
+# All programs and tests, in one go and always with the whole workspace: with another selection of packages cargo
+# would choose other features, and compile every crate a second time.
+compile() {
+  deploy/packages.sh tests build
+  cargo build --locked --workspace --bins --tests
+}
+
 # The integration tests of a crate, but for those with an area of their own.
 crate_tests() {
   cargo metadata --locked --no-deps --format-version 1 | jq -r '.packages[] | select(.name != "lazarette-tests") | .targets[]
@@ -31,7 +38,7 @@ crate_tests() {
 
 missing_unit() { :; }
 run_unit() {
-  deploy/packages.sh tests build
+  compile
   # shellcheck disable=SC2046
   cargo test --locked --workspace --lib --bins $(crate_tests) --no-fail-fast
   cargo test --locked --workspace --doc
@@ -39,19 +46,21 @@ run_unit() {
 
 missing_powercut() { [ -e controller/tests/power_cut.rs ] || [ -d controller/tests/power_cut ] || echo "controller/tests/power_cut is not there"; }
 run_powercut() {
-  deploy/packages.sh tests build
-  cargo test --locked -p lazarette-controller --test power_cut
+  compile
+  cargo test --locked --workspace --test power_cut
 }
 
 missing_layers() { :; }
-run_layers() { cargo test --locked -p lazarette-tests --test layers --no-fail-fast; }
+run_layers() {
+  compile
+  cargo test --locked --workspace --test layers --no-fail-fast
+}
 
 missing_it() { [ "$(id -u)" = 0 ] || echo "needs root, to make hosts of namespaces"; }
 run_it() {
-  deploy/packages.sh tests build
-  tests/images/build.sh
-  cargo build --locked --workspace --bins
-  cargo test --locked -p lazarette-tests --test it --no-fail-fast
+  compile
+  tests/stacks/template.sh
+  cargo test --locked --workspace --test it --no-fail-fast
 }
 
 missing_demo() {

@@ -30,11 +30,12 @@ pub struct Made {
 /// When it cannot be made.
 pub fn init_controller(dir: &Path, address: SocketAddr) -> Result<Made> {
     let said = Outcome::of(
-        Command::new(program("lazarette-controller")?)
-            .arg("init")
-            .arg("--dir")
-            .arg(dir)
-            .args(["--address", &address.to_string()]),
+        Command::new(program("lazarette-controller")?).arg("init").arg("--dir").arg(dir).args([
+            "--address",
+            &address.to_string(),
+            "--listen",
+            &address.to_string(),
+        ]),
     )?
     .ok()?;
     Ok(Made { passphrase: passphrase_in(&said.stdout)?, printed: said.stdout })
