@@ -26,7 +26,7 @@ impl Agent {
     pub fn on(host: Host) -> Result<Self> {
         let log = Log::new(&format!("the agent of {}", host.name()));
         let agent = Self { process: None, log, host };
-        agent.configure(&programs::agent_config())?;
+        agent.configure(programs::AGENT_CONFIG_TEXT)?;
         Ok(agent)
     }
 
@@ -97,7 +97,6 @@ impl Agent {
     /// When one of that fails.
     pub fn boot_host(&mut self) -> Result<()> {
         self.host.start()?;
-        self.configure(&programs::agent_config())?;
         Outcome::of(&mut programs::thaw_all(&self.host)?)?.done()?;
         self.start()
     }

@@ -66,6 +66,27 @@ impl Controller {
         Ok(())
     }
 
+    /// Throws all of its state away but the repositories, and starts a new one in its place.
+    ///
+    /// # Errors
+    ///
+    /// When the new one does not come up.
+    pub fn replace(&mut self) -> Result<()> {
+        if self.process.is_some() {
+            self.kill()?;
+        }
+        let kept = self.dir.with_file_name("kept");
+        let repositories = self.dir.join("repositories");
+        std::fs::rename(&repositories, &kept).context("keep the repositories")?;
+        std::fs::remove_dir_all(&self.dir).context("lose the controller")?;
+        self.made = programs::init_controller(&self.dir, self.address)?;
+        if repositories.exists() {
+            std::fs::remove_dir(&repositories).context("make room for the repositories")?;
+        }
+        std::fs::rename(&kept, &repositories).context("bring the repositories back")?;
+        self.start()
+    }
+
     /// Kills it with SIGKILL.
     ///
     /// # Errors

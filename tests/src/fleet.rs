@@ -63,6 +63,46 @@ impl Fleet {
         self.agents.last_mut().context("find the agent that joined")
     }
 
+    /// Throws the controller away, all but its repositories, and puts a new one at the same address. Gives the recovery
+    /// passphrase of the one that was lost.
+    ///
+    /// # Errors
+    ///
+    /// When the new one does not come up.
+    pub fn lose_controller(&mut self) -> Result<String> {
+        let passphrase = self.controller.passphrase().to_owned();
+        self.expect_in_logs(" WARN ");
+        self.controller.replace()?;
+        Ok(passphrase)
+    }
+
+    /// Makes the catalog again from the repositories, with the passphrase of the controller that was lost.
+    ///
+    /// # Errors
+    ///
+    /// When that fails.
+    pub fn rebuild_catalog(&self, passphrase: &str) -> Result<()> {
+        let mut ctl = self.controller.ctl()?;
+        ctl.args(["catalog", "rebuild", "--passphrase-file", "-"]);
+        Outcome::with_input(&mut ctl, passphrase)?.done()
+    }
+
+    /// Enrols the host called `name` once more, as with a new controller.
+    ///
+    /// # Errors
+    ///
+    /// When that fails.
+    pub fn enroll_again(&mut self, name: &str) -> Result<()> {
+        let invited = self.ctl(["--output", "json", "host", "invite", name])?.ok()?;
+        let token = programs::token_in(&invited)?;
+        let agent = self.agent(name)?;
+        agent.stop()?;
+        agent.host().sh(&format!("rm -rf {}/identity", programs::AGENT_STATE))?;
+        agent.enroll(&token)?.done()?;
+        agent.start()?;
+        self.wait_connected(name)
+    }
+
     /// Waits until the controller says that the agent of `name` is connected.
     ///
     /// # Errors

@@ -14,14 +14,18 @@ pub fn workspace() -> PathBuf {
     tests.parent().unwrap_or(tests).to_owned()
 }
 
-/// A program of this workspace, as cargo built it beside the test that asks.
+/// A program of this workspace: in the directory that `LAZARETTE_PROGRAMS` names, or else where cargo built it, beside
+/// the test that asks.
 ///
 /// # Errors
 ///
 /// When it was not built: a test does not build what it tests.
 pub fn program(name: &str) -> Result<PathBuf> {
     let own = std::env::current_exe().context("find the running test")?;
-    let found = own.ancestors().skip(1).take(2).map(|dir| dir.join(name)).find(|at| at.is_file());
+    let named = std::env::var_os("LAZARETTE_PROGRAMS").map(PathBuf::from);
+    let beside = own.ancestors().skip(1).take(2).map(Path::to_owned);
+    let mut places = named.into_iter().chain(beside).map(|dir| dir.join(name));
+    let found = places.find(|at| at.is_file());
     found.with_context(|| {
         format!("no `{name}` beside {}: run `cargo build --workspace --bins`", own.display())
     })

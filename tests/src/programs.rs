@@ -38,6 +38,11 @@ pub fn init_controller(dir: &Path, address: SocketAddr) -> Result<Made> {
         ]),
     )?
     .ok()?;
+    let config = dir.join("controller.toml");
+    let written = std::fs::read_to_string(&config).context("read the configuration it wrote")?;
+    if !written.contains("[timers]") {
+        std::fs::write(&config, written + CONTROLLER_CONFIG_MORE)?;
+    }
     Ok(Made { passphrase: passphrase_in(&said.stdout)?, printed: said.stdout })
 }
 
@@ -86,7 +91,7 @@ pub fn token_in(invited: &Outcome) -> Result<String> {
 /// When the host does not run or the program was not built.
 pub fn enroll_agent(host: &Host, token: &str) -> Result<Command> {
     let mut command = host.command(program("lazarette-agent")?)?;
-    command.args(["enroll", token, "--state-dir", AGENT_STATE]);
+    command.args(["enroll", token]);
     Ok(command)
 }
 
@@ -108,19 +113,33 @@ pub fn run_agent(host: &Host) -> Result<Command> {
 /// As [`enroll_agent`].
 pub fn thaw_all(host: &Host) -> Result<Command> {
     let mut command = host.command(program("lazarette-agent")?)?;
-    command.args(["thaw", "--all", "--state-dir", AGENT_STATE]);
+    command.args(["thaw", "--all"]);
     Ok(command)
 }
 
 /// The agent's configuration on its host.
 pub const AGENT_CONFIG: &str = "/etc/lazarette/agent.toml";
-/// The agent's state on its host.
-pub const AGENT_STATE: &str = "/var/lib/lazarette/agent";
+/// The agent's state on its host, where it is by default.
+pub const AGENT_STATE: &str = "/var/lib/lazarette-agent";
+/// The host's own limits, where they are by default.
+pub const AGENT_POLICY: &str = "/etc/lazarette/agent-policy.toml";
 
-/// What the configuration of an agent says that is not its default.
-pub fn agent_config() -> String {
-    format!("state_dir = \"{AGENT_STATE}\"\n")
-}
+/// The configuration of an agent under test: the defaults, but it waits for less long.
+pub const AGENT_CONFIG_TEXT: &str = r#"
+[timers]
+reconnect = "1s"
+keepalive = "2s"
+reaper = "1s"
+healthy_after = "2s"
+"#;
+
+/// What a controller's configuration says in addition to what `init` wrote.
+const CONTROLLER_CONFIG_MORE: &str = r#"
+[timers]
+reconnect = "1s"
+keepalive = "2s"
+lost_contact = "5s"
+"#;
 
 fn passphrase_in(printed: &str) -> Result<String> {
     let mut lines = printed.lines().skip_while(|line| !line.to_lowercase().contains("passphrase"));

@@ -179,6 +179,15 @@ impl<'a> Shop<'a> {
         self.host.docker(&[&words[..], &["-c", sql]].concat())
     }
 
+    /// Whether the application has said a line with `part` in it.
+    ///
+    /// # Errors
+    ///
+    /// When it has no log.
+    pub fn said(&self, part: &str) -> Result<bool> {
+        Ok(self.host.docker(&["logs", &self.app()])?.contains(part))
+    }
+
     /// The name of the database's container.
     pub fn db(&self) -> String {
         format!("{}-db-1", self.name)
