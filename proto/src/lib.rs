@@ -18,7 +18,8 @@ macro_rules! package {
             /// Version 1.
             #[expect(clippy::allow_attributes, reason = "generated code differs by package")]
             #[allow(missing_docs, unused_qualifications, reason = "generated")]
-            #[allow(clippy::pedantic, clippy::allow_attributes_without_reason, reason = "generated")]
+            #[allow(clippy::pedantic, clippy::as_conversions, reason = "generated")]
+            #[allow(clippy::allow_attributes_without_reason, reason = "generated")]
             pub mod v1 {
                 tonic::include_proto!($file);
             }
