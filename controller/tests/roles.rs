@@ -185,8 +185,7 @@ async fn enrolled(controller: &Running, admin: &Channel, name: &str) -> HostId {
     let invited = HostServiceClient::new(admin.clone()).invite_host(request).await.unwrap();
     let mut token: lazarette_node::token::Token = invited.into_inner().token.parse().unwrap();
     token.controller = controller.address.clone();
-    let way =
-        lazarette_node::dial::enroll(&token, Arc::clone(&controller.clock), DialOptions::default());
+    let way = lazarette_node::dial::enroll(&token, &controller.clock, DialOptions::default());
     let way = way.await.unwrap();
     let key = KeyRequest::generate().unwrap();
     let secret = {
