@@ -11,7 +11,10 @@ use std::{
     collections::BTreeSet,
     fmt,
     ops::Range,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -33,6 +36,7 @@ use lazarette_repo::{
     sink::{PackSink, SinkError},
     source::{PackSource, SourceError},
 };
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, transport::Channel};
@@ -55,6 +59,19 @@ pub struct Vault {
     cancel: CancellationToken,
     refusal: FirstRefusal,
     put: Arc<Mutex<Put>>,
+    read: Arc<AtomicU64>,
+}
+
+/// What a snapshot is asked for with: the same words again mean the same snapshot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Commit {
+    /// The root tree.
+    pub tree: BlobId,
+    /// Every pack of the run.
+    pub packs: BTreeSet<PackId>,
+    /// What the run took.
+    pub totals: Totals,
 }
 
 /// What a run has put, whoever made it: packs come from this process and from its children.
@@ -89,6 +106,7 @@ impl Vault {
             cancel,
             refusal: FirstRefusal::default(),
             put: Arc::default(),
+            read: Arc::default(),
         }
     }
 
@@ -104,23 +122,28 @@ impl Vault {
         (ByteCount(put.plain_bytes), ByteCount(put.bytes))
     }
 
-    /// Makes the snapshot exist, of `tree` and all packs that were put. Doing it twice is doing it
-    /// once.
+    /// Every pack that was put.
+    pub fn packs(&self) -> BTreeSet<PackId> {
+        self.put.lock().unwrap_or_else(PoisonError::into_inner).packs.clone()
+    }
+
+    /// How many bytes of packs were read.
+    pub fn read_bytes(&self) -> ByteCount {
+        ByteCount(self.read.load(Ordering::Relaxed))
+    }
+
+    /// Makes the snapshot exist. Doing it twice is doing it once.
     ///
     /// # Errors
     ///
     /// [`VaultError`]: whether the snapshot exists is then not known, unless it was refused.
-    pub async fn commit(&self, tree: BlobId, totals: Totals) -> Result<SnapshotId, VaultError> {
+    pub async fn commit(&self, commit: &Commit) -> Result<SnapshotId, VaultError> {
+        let Commit { tree, packs, totals } = commit;
         let request = wire::CommitSnapshotRequest {
             run_id: self.run.to_string(),
             tree: Bytes::copy_from_slice(tree.as_bytes()),
-            pack_ids: self
-                .pack_ids()
-                .iter()
-                .flat_map(|it| *it.as_bytes())
-                .collect::<Vec<u8>>()
-                .into(),
-            totals: Some(totals.into()),
+            pack_ids: packs.iter().flat_map(|it| *it.as_bytes()).collect::<Vec<u8>>().into(),
+            totals: Some((*totals).into()),
         };
         let answer = self
             .patiently("make the snapshot exist", || {
@@ -130,10 +153,6 @@ impl Vault {
             .await?;
         let id = answer.into_inner().snapshot_id.parse();
         id.map_err(|error| self.nonsense("make the snapshot exist", &error))
-    }
-
-    fn pack_ids(&self) -> BTreeSet<PackId> {
-        self.put.lock().unwrap_or_else(PoisonError::into_inner).packs.clone()
     }
 
     /// Calls until an answer comes that decides something.
@@ -274,6 +293,7 @@ impl Vault {
                 }
             })
             .await?;
+        self.read.fetch_add(length_bytes, Ordering::Relaxed);
         if bytes.len() != length {
             return Err(self.nonsense(doing, &format!("{} bytes, not {length}", bytes.len())));
         }

@@ -27,7 +27,7 @@ use crate::{
     faults,
     held::{Held, Thawed, Until, Wish},
     sink::{Packs, Sink},
-    vault::{self, Vault},
+    vault::{self, Commit, Vault},
 };
 
 /// What a driver has to come to an end after it was asked to; then it is left behind.
@@ -52,6 +52,9 @@ pub(super) async fn backup(
     let seen = work.tools.stacks.look(&plan.stack).await?;
     work.tools.stacks.allow(&work.job.plan, &seen)?;
     check_fits(plan, &seen)?;
+    for component in &plan.components {
+        work.driver(component)?;
+    }
     work.check_cancelled()?;
     // What is under way ends with this, also when the run does not.
     let scope = work.cancel.child_token();
@@ -253,7 +256,6 @@ async fn commit(
     };
     let written = writer.finish().await.map_err(write_failed)?;
     work.check_cancelled()?;
-    faults::point("before_commit");
     let stats = written.stats;
     let (new, stored) = vault.put_bytes();
     let downtime = held.map(|it| it.downtime).unwrap_or_default();
@@ -264,7 +266,12 @@ async fn commit(
         items: stats.files_read.saturating_add(stats.files_reused),
         downtime_ms: u64::try_from(downtime.as_millis()).unwrap_or(u64::MAX),
     };
-    let snapshot = vault.commit(root, totals).await.map_err(failed)?;
+    let mut packs = vault.packs();
+    packs.extend(written.packs);
+    let commit = Commit { tree: root, packs, totals };
+    work.log.committing(commit.clone()).await.map_err(failed)?;
+    faults::point("before_commit");
+    let snapshot = vault.commit(&commit).await.map_err(failed)?;
     faults::point("after_commit");
     Ok(Outcome::Saved { snapshot, totals })
 }

@@ -56,7 +56,7 @@ pub(super) async fn drive(log: &Arc<RunLog>, tools: &Tools, stops: Stops, begin:
     match end {
         End::Succeeded(outcome) => log.succeeded(outcome).await,
         End::Held(failure) => log.held(failure).await,
-        End::Cancelled if by_the_agent => log.failed(stopped(&job)).await,
+        End::Cancelled if by_the_agent => log.failed(stopped(&job, "stopped")).await,
         End::Cancelled => log.cancelled().await,
         End::Failed(failure) => log.failed(failure).await,
     }
@@ -99,9 +99,9 @@ async fn go(work: &Work<'_>, begin: Begin) -> Option<End> {
 }
 
 /// What is said of a run that ended because its agent was stopped.
-pub(super) fn stopped(job: &Job) -> Failure {
+pub(super) fn stopped(job: &Job, how: &str) -> Failure {
     let text = format!(
-        "the agent was stopped in the middle of the run; the stack `{}` runs as before. Start the \
+        "the agent was {how} in the middle of the run; the stack `{}` runs as before. Start the \
          run again",
         job.plan.stack()
     );

@@ -17,7 +17,7 @@ use lazarette_node::clock::Clock;
 use tokio::sync::watch;
 
 use super::record::{Generation, Job, Line, Record, RecordError, RecordFile};
-use crate::{disk::blocking, driver::Notes};
+use crate::{disk::blocking, driver::Notes, vault::Commit};
 
 /// Followers are told how far a run is no more often than this.
 const PROGRESS_EVERY: Duration = Duration::from_millis(250);
@@ -134,6 +134,15 @@ impl RunLog {
         generation: Generation,
     ) -> Result<(), RecordError> {
         self.add(Line::Reached { component: component.clone(), generation }).await
+    }
+
+    /// Writes down what the controller is about to be asked for.
+    ///
+    /// # Errors
+    ///
+    /// [`RecordError`]: then it must not be asked.
+    pub async fn committing(self: &Arc<Self>, commit: Commit) -> Result<(), RecordError> {
+        self.add(Line::Committing { commit }).await
     }
 
     /// Writes down that from now on there is only forward.

@@ -25,6 +25,7 @@ use crate::{
     hold::journal::SetAside,
     reserve::{self, Reserve},
     sealed::{self, SealError},
+    vault::Commit,
 };
 
 const WHAT: &str = "run";
@@ -106,6 +107,11 @@ pub enum Line {
         /// How far.
         generation: Generation,
     },
+    /// Everything is in the repository, and the controller is about to be asked for the snapshot.
+    Committing {
+        /// What it is asked.
+        commit: Commit,
+    },
     /// From here on there is only forward: the old data may go.
     Accepting {
         /// What the run will have come to.
@@ -124,6 +130,8 @@ pub struct Record {
     pub state: RunState,
     /// How far the components of a restore are.
     pub generations: BTreeMap<ComponentName, Generation>,
+    /// What the controller was, perhaps, asked for.
+    pub committing: Option<Commit>,
     /// What it will have come to, once there is only forward.
     pub accepting: Option<Outcome>,
 }
@@ -136,6 +144,7 @@ impl Record {
             events: vec![],
             state: RunState::Queued,
             generations: BTreeMap::new(),
+            committing: None,
             accepting: None,
         }
     }
@@ -163,6 +172,7 @@ impl Record {
             Line::Reached { component, generation } => {
                 self.generations.insert(component, generation);
             }
+            Line::Committing { commit } => self.committing = Some(commit),
             Line::Accepting { outcome } => self.accepting = Some(outcome),
         }
         Ok(())

@@ -14,7 +14,10 @@ use super::{
     restore::{End, accept, roll_back},
     work::{Work, failed},
 };
-use crate::held::{Held, Until, Wish};
+use crate::{
+    held::{Held, Until, Wish},
+    vault::Commit,
+};
 
 /// What is to be done about a run that was found.
 #[derive(Debug, PartialEq, Eq)]
@@ -25,6 +28,8 @@ pub(super) enum Recovery {
     NeverBegan,
     /// A backup: let the stack go.
     LetGo,
+    /// A backup whose snapshot may exist: ask for it once more (F6).
+    AskAgain(Commit),
     /// A restore: put the old data back, then let the stack go.
     TakeBack,
     /// A restore whose old data may be gone: go on to the end.
@@ -44,7 +49,10 @@ pub(super) fn decide(record: &Record, is_held: bool) -> Recovery {
         Plan::Backup(_) if matches!(record.state, RunState::Queued) && !is_held => {
             Recovery::NeverBegan
         }
-        Plan::Backup(_) => Recovery::LetGo,
+        Plan::Backup(_) => match &record.committing {
+            Some(commit) => Recovery::AskAgain(commit.clone()),
+            None => Recovery::LetGo,
+        },
         Plan::Restore(_) if is_held || is_touched => Recovery::TakeBack,
         Plan::Restore(_) => Recovery::NeverBegan,
     }
@@ -63,9 +71,26 @@ pub(super) async fn recover(work: &Work<'_>) -> Option<End> {
     match (decide(&record, held.is_some()), &work.job.plan) {
         (Recovery::Nothing, _) => None,
         (Recovery::LetGo, Plan::Backup(plan)) => Some(let_go(work, plan, held).await),
+        (Recovery::AskAgain(commit), Plan::Backup(plan)) => {
+            Some(ask_again(work, plan, held, &commit).await)
+        }
         (Recovery::TakeBack, Plan::Restore(plan)) => Some(take_back(work, plan, held).await),
         (Recovery::Finish(outcome), Plan::Restore(plan)) => finish(work, plan, held, outcome).await,
-        (_, _) => Some(End::Failed(stopped(work.job))),
+        (_, _) => Some(End::Failed(stopped(work.job, "restarted"))),
+    }
+}
+
+/// Everything is in the repository: the same request again is answered with the same snapshot.
+async fn ask_again(work: &Work<'_>, plan: &BackupPlan, held: Option<Held>, commit: &Commit) -> End {
+    if held.is_some() {
+        return let_go(work, plan, held).await; // it was not to be committed yet
+    }
+    match work.vault(work.cancel).commit(commit).await {
+        Ok(snapshot) => End::Succeeded(Outcome::Saved { snapshot, totals: commit.totals }),
+        Err(error) => {
+            tracing::warn!(error = %chain(&error), "ask for the snapshot once more");
+            End::Failed(stopped(work.job, "restarted"))
+        }
     }
 }
 
@@ -78,7 +103,7 @@ async fn let_go(work: &Work<'_>, plan: &BackupPlan, held: Option<Held>) -> End {
     };
     end_left_overs(work, plan).await;
     match thawed {
-        Ok(()) => End::Failed(stopped(work.job)),
+        Ok(()) => End::Failed(stopped(work.job, "restarted")),
         Err(error) => End::Failed(Failure::new(Reason::ThawFailed, chain(&error))),
     }
 }
@@ -104,7 +129,7 @@ async fn take_back(work: &Work<'_>, plan: &RestorePlan, held: Option<Held>) -> E
     match roll_back(work, plan).await {
         Ok(()) => {
             work.log.enter(Phase::Thawing).await;
-            End::Failed(stopped(work.job))
+            End::Failed(stopped(work.job, "restarted"))
         }
         Err(failure) => {
             let text = format!(
@@ -151,11 +176,15 @@ async fn finish(
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use jiff::Timestamp;
     use lazarette_core::{
         id::SnapshotId,
         run::{RunEvent, Totals},
     };
+
+    use lazarette_repo::id::BlobId;
 
     use super::*;
     use crate::runs::record::{
@@ -181,6 +210,15 @@ mod tests {
         assert_eq!(decide(&record, true), Recovery::LetGo);
         assert_eq!(decide(&record, false), Recovery::LetGo);
         assert_eq!(decide(&Record::new(backup_job()), false), Recovery::NeverBegan);
+    }
+
+    #[test]
+    fn f6_a_snapshot_that_may_exist_is_asked_for_once_more() {
+        let (tree, packs) = (BlobId::of(b"root"), BTreeSet::new());
+        let commit = Commit { tree, packs, totals: Totals::default() };
+        let mut record = started(Record::new(backup_job()));
+        record.add(Line::Committing { commit: commit.clone() }).unwrap();
+        assert_eq!(decide(&record, false), Recovery::AskAgain(commit));
     }
 
     #[test]

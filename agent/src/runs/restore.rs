@@ -75,7 +75,7 @@ pub(super) async fn restore(work: &Work<'_>, plan: &RestorePlan, grant: &Grant) 
         (Err(failure), None) => return nothing_changed(work, work.explain(failure, &vault)),
         (Err(failure), Some(_)) => return End::Held(work.explain(failure, &vault)),
     };
-    match go_forward(work, plan, sources, &held, &scope).await {
+    match go_forward(work, (plan, &vault), sources, &held, &scope).await {
         Ok(outcome) => End::Succeeded(accept(work, plan, held, outcome).await),
         Err(failure) => {
             let failure = work.explain(failure, &vault);
@@ -149,7 +149,7 @@ async fn take_hold(
 
 async fn go_forward(
     work: &Work<'_>,
-    plan: &RestorePlan,
+    (plan, vault): (&RestorePlan, &Vault),
     sources: Sources,
     held: &Held,
     scope: &CancellationToken,
@@ -190,7 +190,7 @@ async fn go_forward(
     let totals = Totals {
         read: total,
         new: ByteCount(0),
-        stored: work.log.counted(),
+        stored: vault.read_bytes(),
         items: u64::try_from(plan.components.len()).unwrap_or(u64::MAX),
         downtime_ms: u64::try_from(thawed.downtime.as_millis()).unwrap_or(u64::MAX),
     };

@@ -225,12 +225,14 @@ async fn a_refusal_is_final_and_remembered_with_its_reason() {
 async fn patience_ends_and_a_cancelled_run_does_not_wait_for_it() {
     let controller = MemoryController::start().await;
     controller.shelf.go_away_for(u32::MAX);
+    let (tree, packs) = (BlobId::of(b"x"), BTreeSet::new());
+    let commit = Commit { tree, packs, totals: Totals::default() };
     let (vault_in_a_hurry, _cancel) = vault(&controller, Duration::ZERO);
-    let away = vault_in_a_hurry.commit(BlobId::of(b"x"), Totals::default()).await.unwrap_err();
+    let away = vault_in_a_hurry.commit(&commit).await.unwrap_err();
     assert!(matches!(away, VaultError::Away { .. }), "{away}");
 
     let (vault, cancel) = vault(&controller, Duration::from_hours(1));
-    let waiting = vault.commit(BlobId::of(b"x"), Totals::default());
+    let waiting = vault.commit(&commit);
     cancel.cancel();
     assert_eq!(waiting.await.unwrap_err().reason(), Reason::Cancelled);
 }
