@@ -64,7 +64,7 @@ pub fn section(text: &mut String, heading: &str, items: impl IntoIterator<Item =
     text.push('\n');
     for item in items {
         text.push_str("  ");
-        text.push_str(&escape::line(item.as_ref()));
+        text.push_str(escape::line(item.as_ref()).trim_end());
         text.push('\n');
     }
 }

@@ -1,0 +1,7 @@
+//! The command line: what is understood, what is shown, and how the program ends.
+
+#![expect(clippy::unwrap_used, reason = "a test may end where it cannot go on")]
+
+mod program;
+mod views;
+mod words;
