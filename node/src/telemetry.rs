@@ -29,6 +29,11 @@ pub fn start(default: &str) -> Result<(), TelemetryError> {
     } else {
         builder.parse_lossy(default)
     };
+    // At `debug` this one writes whole answers of the Engine: passwords in containers' environments.
+    let filter = match "bollard=info".parse() {
+        Ok(quiet) => filter.add_directive(quiet),
+        Err(_never) => filter,
+    };
     tracing_subscriber::fmt()
         .event_format(format().compact())
         .with_env_filter(filter)
