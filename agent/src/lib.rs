@@ -25,3 +25,4 @@ pub mod source;
 pub mod status;
 pub mod thaw;
 pub mod vault;
+pub mod volume;

@@ -67,6 +67,10 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    // Before anything else: a child has one thread, and gives up all that it does not need.
+    if let Some(code) = lazarette_agent::volume::child::main() {
+        return code;
+    }
     let args = Args::parse();
     match run(args.command) {
         Ok(code) => code,
