@@ -1,4 +1,7 @@
 //! Integration: agent, controller and ctl against real Docker hosts; one binary, a module a subject.
 
 mod controller;
+mod crash;
 mod harness;
+mod main_job;
+mod refusals;
