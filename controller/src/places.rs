@@ -105,6 +105,26 @@ impl Places {
         Ok(vec![host])
     }
 
+    /// The stack of that name on a removed host of the same name: a machine that was replaced, and
+    /// enrolled again under its old name, has its old stacks and their snapshots.
+    async fn left_behind(
+        &self,
+        host: &Host,
+        address: &StackAddress,
+    ) -> Result<Option<Stack>, Failure> {
+        for stack in self.stacks.list().await.map_err(store_failed)? {
+            if stack.name != address.stack || stack.host == host.id {
+                continue;
+            }
+            let old = self.hosts.get(stack.host).await.map_err(store_failed)?;
+            if old.is_some_and(|old| old.name == host.name && old.removed.is_some()) {
+                let moved = self.stacks.move_to(stack.id, host.id).await;
+                return moved.map_err(store_failed);
+            }
+        }
+        Ok(None)
+    }
+
     async fn keep(
         &self,
         candidate: Candidate,

@@ -51,7 +51,8 @@ fn an_agent_killed_while_the_stack_is_held_starts_it_again_and_the_run_has_faile
     let shown = fleet.ctl(["--output", "json", "run", "show", &run])?.ok()?.json()?;
     let reason = shown.pointer("/failure/reason").and_then(Value::as_str);
     assert_eq!(reason, Some("AGENT_RESTARTED"), "{shown}");
-    fleet.ctl(["--output", "json", "snapshot", "list", "shop"])?.ok()?;
+    let snapshots = fleet.ctl(["--output", "json", "snapshot", "list", "shop"])?.ok()?.json()?;
+    assert_eq!(snapshots, serde_json::json!([]), "a failed run left a snapshot");
     fleet.ctl(["backup", "shop"])?.done()
 }
 

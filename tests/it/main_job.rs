@@ -46,10 +46,7 @@ fn a_stack_is_backed_up_wrecked_and_brought_back_also_by_a_fresh_controller() ->
     let snapshot = snapshot_of(&first)?;
     Shop::of(fleet.host("job")?).mark("later")?;
     let second = backup(&fleet)?;
-    ensure!(
-        total(&second, "reused_bytes")? > 0,
-        "the second backup reused nothing: {second}"
-    );
+    ensure!(total(&second, "reused_bytes")? > 0, "the second backup reused nothing: {second}");
 
     Shop::of(fleet.host("job")?).wreck()?;
     let restore = ["--output", "json", "restore", "shop", "--yes", "--snapshot", &snapshot];

@@ -10,8 +10,8 @@ use lazarette_core::{
 use lazarette_node::{backoff::Backoff, status};
 use lazarette_proto::{
     agent::v1::{
-        self as agent, ResumeRunRequest, StartRunRequest, WatchRunRequest, start_run_request,
-        watch_run_response::Item,
+        self as agent, ListRunsRequest, ResumeRunRequest, StartRunRequest, WatchRunRequest,
+        start_run_request, watch_run_response::Item,
     },
     convert::{ConvertError, Required as _},
 };
@@ -75,8 +75,7 @@ impl Runs {
         }
         let refresher = self.grant(&run).await?;
         if !began {
-            let agent = self.reach(&run).await?;
-            self.hand_over(&run, &agent).await?;
+            self.begin(&run).await?;
         }
         tokio::select! {
             ended = self.follow(&run) => ended,
@@ -172,6 +171,32 @@ impl Runs {
             );
             Failure::new(Reason::HostOffline, message)
         })
+    }
+
+    /// Sees that the agent has the run. An answer that was lost, or a controller that died after it
+    /// asked, must not plan anew: the stack may be stopped already.
+    async fn begin(&self, run: &Run) -> Result<(), Failure> {
+        let since = tokio::time::Instant::now();
+        let mut chance = fastrand::Rng::new();
+        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
+        loop {
+            let agent = self.reach(run).await?;
+            let begun = async {
+                if is_known(run, &agent).await? {
+                    return Ok(());
+                }
+                self.hand_over(run, &agent).await
+            };
+            match begun.await {
+                Err(failure)
+                    if failure.reason == Reason::HostOffline
+                        && since.elapsed() < self.0.options.lost_after =>
+                {
+                    tokio::time::sleep(backoff.next_delay(&mut chance)).await;
+                }
+                begun => return begun,
+            }
+        }
     }
 
     /// Plans anew, on what is there now, and hands the plan to the agent.
@@ -338,6 +363,16 @@ impl Runs {
         let message = "the agent named a snapshot that this run did not make";
         Err(Failure::new(Reason::PackRefused, message))
     }
+}
+
+/// Whether the agent has taken the run before.
+async fn is_known(run: &Run, agent: &Agent) -> Result<bool, Failure> {
+    let mut request = Request::new(ListRunsRequest {});
+    request.set_timeout(START_TIMEOUT);
+    let answer = agent.client().list_runs(request).await;
+    let answer = answer.map_err(|it| status::to_failure(&it, Reason::HostOffline))?;
+    let id = run.id.to_string();
+    Ok(answer.into_inner().runs.iter().any(|it| it.run_id == id))
 }
 
 fn lost_or_forgotten(refused: &Status) -> Watched {

@@ -116,6 +116,29 @@ impl Stacks {
         Ok(all.into_iter().map(|(_, stack)| stack).collect())
     }
 
+    /// Puts a stack on another host, under the name that it has; twice is as once. A conflict when
+    /// that host has one of the name.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot do it.
+    pub async fn move_to(&self, id: StackId, host: HostId) -> Result<Option<Stack>, StoreError> {
+        let Some(seen) = STACKS.get(&*self.0, &id).await? else { return Ok(None) };
+        if seen.value.host == host {
+            return Ok(Some(seen.value));
+        }
+        let moved = Stack { host, ..seen.value.clone() };
+        let mut batch = Batch::new();
+        STACKS.replace(&mut batch, &id, &seen, &moved)?;
+        let old = (seen.value.host, seen.value.name.clone());
+        if let Some(addressed) = ADDRESSES.get(&*self.0, &old).await? {
+            ADDRESSES.remove(&mut batch, &old, &addressed);
+        }
+        ADDRESSES.insert(&mut batch, &(host, moved.name.clone()), &Addressed { stack: id })?;
+        self.0.commit(batch).await?;
+        Ok(Some(moved))
+    }
+
     /// Changes where a stack's snapshots go and what they hold; gives it as it is then. Nothing
     /// when there is no such stack. Its id and address stay.
     ///
@@ -170,5 +193,26 @@ mod tests {
 
         assert_eq!(first, met.1.unwrap());
         assert_eq!(stacks.list().await.unwrap(), [Stack { repository, ..first }]);
+    }
+
+    #[tokio::test]
+    async fn a_stack_that_moves_keeps_its_id_and_has_one_address() {
+        let stacks = Stacks::new(Arc::new(MemoryStore::new()));
+        let (old, new) = (HostId::new(), HostId::new());
+        let stack = Stack {
+            id: StackId::new(),
+            host: old,
+            name: "shop".parse().unwrap(),
+            repository: None,
+            created: Timestamp::UNIX_EPOCH,
+            components: Vec::new(),
+        };
+        stacks.find_or_add(&stack).await.unwrap();
+
+        stacks.move_to(stack.id, new).await.unwrap();
+        stacks.move_to(stack.id, new).await.unwrap();
+
+        assert_eq!(stacks.at(old, &stack.name).await.unwrap(), None);
+        assert_eq!(stacks.at(new, &stack.name).await.unwrap(), Some(Stack { host: new, ..stack }));
     }
 }
