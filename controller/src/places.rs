@@ -132,6 +132,10 @@ impl Places {
         now: Timestamp,
     ) -> Result<Place, Failure> {
         let Candidate { host, known, seen } = candidate;
+        let known = match known {
+            Some(stack) => Some(stack),
+            None => self.left_behind(&host, address).await?,
+        };
         let stack = if let Some(stack) = known {
             stack
         } else {
