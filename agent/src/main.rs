@@ -3,7 +3,7 @@
 use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
 use clap::{Parser, Subcommand};
-use lazarette_agent::{app::App, config::Config, enroll, status, thaw};
+use lazarette_agent::{app::App, config::Config, enroll, policy, status, thaw};
 use lazarette_core::error::chain;
 use lazarette_node::{
     clock::{Clock, SystemClock},
@@ -91,6 +91,12 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             let token: Token = token.parse()?;
             let state_dir = state_dir.unwrap_or(defaults.state_dir);
             let enrolled = runtime.block_on(enroll::enroll(&token, &state_dir, &clock))?;
+            if policy::install(&defaults.policy_file)? {
+                say(&format!(
+                    "this host's policy is new: `{}` allows backup and restore of project paths",
+                    defaults.policy_file.display()
+                ));
+            }
             say(&format!(
                 "enrolled as `{}` with the controller at {}",
                 enrolled.host, enrolled.controller

@@ -279,5 +279,25 @@ fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     total.map(Duration::from_secs).ok_or_else(|| de::Error::custom("1 s to 7 days are possible"))
 }
 
+/// The policy that a host has when nobody wrote another.
+const SHIPPED: &str = include_str!("../../deploy/agent-policy.toml");
+
+/// Writes the shipped policy to `path` when there is none; whether it did.
+///
+/// # Errors
+///
+/// It cannot be written.
+pub fn install(path: &Path) -> Result<bool, lazarette_node::durable::DurableError> {
+    if path.exists() {
+        return Ok(false);
+    }
+    if let Some(directory) = path.parent() {
+        // A directory that cannot be made is told by the write below.
+        drop(std::fs::create_dir_all(directory));
+    }
+    lazarette_node::durable::write(path, SHIPPED.as_bytes(), 0o644)?;
+    Ok(true)
+}
+
 #[cfg(test)]
 mod tests;

@@ -104,10 +104,14 @@ pub(super) fn replay(name: &str, saved: &Database) -> String {
         format!("ALTER DATABASE {name} OWNER TO {};", quote::identifier(&saved.owner)),
         format!("ALTER DATABASE {name} CONNECTION LIMIT {};", saved.connection_limit),
         format!("ALTER DATABASE {name} IS_TEMPLATE {};", saved.is_template),
-        format!("REVOKE ALL ON DATABASE {name} FROM PUBLIC;"),
-        format!("REVOKE ALL ON DATABASE {name} FROM {};", quote::identifier(&saved.owner)),
     ];
-    lines.extend(saved.grants.iter().map(|grant| granted(&name, grant)));
+    // A fresh database has the usual rights without saying them; said, they would be others.
+    if !has_usual_rights(saved) {
+        let owner = quote::identifier(&saved.owner);
+        lines.push(format!("REVOKE ALL ON DATABASE {name} FROM PUBLIC;"));
+        lines.push(format!("REVOKE ALL ON DATABASE {name} FROM {owner};"));
+        lines.extend(saved.grants.iter().map(|grant| granted(&name, grant)));
+    }
     let comment = saved.comment.as_deref().map_or("NULL".to_owned(), quote::literal);
     lines.push(format!("COMMENT ON DATABASE {name} IS {comment};"));
     for setting in &saved.settings {
@@ -120,6 +124,22 @@ pub(super) fn replay(name: &str, saved: &Database) -> String {
         }
     }
     lines.join("\n") + "\n"
+}
+
+/// Whether the rights are those of a database on which nobody granted or revoked anything.
+fn has_usual_rights(saved: &Database) -> bool {
+    let owner = Some(saved.owner.as_str());
+    let usual = [
+        (owner, "CREATE"),
+        (owner, "TEMPORARY"),
+        (owner, "CONNECT"),
+        (None, "TEMPORARY"),
+        (None, "CONNECT"),
+    ];
+    let is_usual = |grant: &Grant| {
+        !grant.grantable && usual.contains(&(grant.grantee.as_deref(), grant.privilege.as_str()))
+    };
+    saved.grants.len() == usual.len() && saved.grants.iter().all(is_usual)
 }
 
 fn granted(name: &str, grant: &Grant) -> String {
