@@ -193,7 +193,8 @@ impl Volumes {
     ) -> Result<(), VolumeError> {
         space::check(root, extent)?;
         let Extent { entries, bytes, .. } = extent;
-        let task = Task::Restore { root: node, entries, bytes, cuts: cuts_beside(root.path()) };
+        let task =
+            Task::Restore { root: Box::new(node), entries, bytes, cuts: cuts_beside(root.path()) };
         self.work("restore", root, (task, key.to_bytes()), call).await.map(drop)
     }
 
@@ -227,7 +228,7 @@ impl Volumes {
     /// Where the cache of a root is kept.
     fn cache_of(&self, root: &Root) -> Result<PathBuf, VolumeError> {
         // Another directory of the same path, on another host of the same machine, is not it.
-        let identity = format!("{:?} {:?}", root.path(), root.place());
+        let identity = format!("{} {:?}", root.path().display(), root.place());
         let name = hex::encode(sha256(identity.as_bytes()));
         let make = std::fs::DirBuilder::new();
         let made = make_private(make, &self.caches);

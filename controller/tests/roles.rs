@@ -1,4 +1,5 @@
 //! Roles: every method of every service, called over real TLS by everybody there is.
+#![expect(clippy::unwrap_used, reason = "the helpers of tests, which no function marks as such")]
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 

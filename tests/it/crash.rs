@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use lazarette_tests::{Fleet, Shop, wait};
 use serde_json::Value;
 
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Starts a backup of the shop and returns when its applications are stopped; the run's id.
 fn held_backup(fleet: &Fleet, host: &str) -> Result<String> {

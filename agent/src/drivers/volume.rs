@@ -85,14 +85,15 @@ impl Place {
             Root::find(path)
         };
         let found = found.map_err(tree::failed(format!("open {}", cx.component.name)))?;
-        match &found {
-            Found::Directory(root) if self.target.must_be_mounted && !root.is_mount() => {
-                let what = "its file system is mounted only while a container uses it: start one";
-                let doing = format!("open {}", cx.component.name);
-                Err(DriverError::new(Reason::StackUnsupported, doing, what))
-            }
-            _ => Ok(found),
+        if let Found::Directory(root) = &found
+            && self.target.must_be_mounted
+            && !root.is_mount()
+        {
+            let what = "its file system is mounted only while a container uses it: start one";
+            let doing = format!("open {}", cx.component.name);
+            return Err(DriverError::new(Reason::StackUnsupported, doing, what));
         }
+        Ok(found)
     }
 
     /// How it is exchanged, and at which directory.

@@ -93,7 +93,7 @@ fn run() -> ExitCode {
         }
     });
     let last = match super::work::work(task, opened, &key, &remote) {
-        Ok(done) => Report::Done(done),
+        Ok(done) => Report::Done(Box::new(done)),
         Err(error) => failed(&ChildError::Work(Box::new(error))),
     };
     // The agent may close the pipe as soon as it has heard the last message.
@@ -119,9 +119,8 @@ fn failed(error: &ChildError) -> Report {
 fn begin(from_agent: &mut File) -> Result<(Task, Opened, Zeroizing<Vec<u8>>), ChildError> {
     let frame = Frame::read_from(from_agent).map_err(PipeError::Frame)?.ok_or(PipeError::Gone)?;
     let (order, body) = frame.open::<Order>().map_err(PipeError::Frame)?;
-    let Order::Begin(Job { place, task }) = order else {
-        return Err(PipeError::OutOfPlace.into());
-    };
+    let Order::Begin(job) = order else { return Err(PipeError::OutOfPlace.into()) };
+    let Job { place, task } = *job;
     let key = Zeroizing::new(body.to_vec());
     if let Ok(mut body) = body.try_into_mut() {
         zeroize::Zeroize::zeroize(body.as_mut());

@@ -17,7 +17,7 @@ use super::{confine::Place, frame::FrameError};
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Order {
     /// The first message, and only that: what to do. The body is the repository's key, or empty.
-    Begin(Job),
+    Begin(Box<Job>),
     /// Which blobs the repository has.
     Known {
         /// Of the question.
@@ -95,7 +95,7 @@ pub(crate) enum Report {
     /// What an operator should read.
     Note(String),
     /// The last message: it is done.
-    Done(Done),
+    Done(Box<Done>),
     /// The last message: it failed.
     Failed {
         /// What programs match on.
@@ -136,7 +136,7 @@ pub(crate) enum Task {
     /// Write everything from packs.
     Restore {
         /// The root's own entry.
-        root: Node,
+        root: Box<Node>,
         /// How many entries it may have, the root included.
         entries: u64,
         /// How large its content may be.

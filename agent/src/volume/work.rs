@@ -93,7 +93,7 @@ pub(crate) fn work(
         }
         (Task::Restore { root: node, entries, bytes, .. }, Opened::Cuts(cuts)) => {
             let limits = Limits { entries, bytes: bytes.0 };
-            restore_task((root, cuts), (node, limits), key, &progress)
+            restore_task((root, cuts), (*node, limits), key, &progress)
         }
         _ => Err(WorkError::Opened),
     };

@@ -171,7 +171,7 @@ impl Workers {
         let (Some(stdin), Some(stdout), Some(stderr)) = pipes else {
             return Err(WorkerError::Start(std::io::ErrorKind::BrokenPipe.into()));
         };
-        let first = Frame::new(&Order::Begin(job), Bytes::copy_from_slice(&key))
+        let first = Frame::new(&Order::Begin(Box::new(job)), Bytes::copy_from_slice(&key))
             .map_err(|error| WorkerError::Pipe(Box::new(error)))?;
         drop(key);
         let talked = tokio::select! {
@@ -279,7 +279,7 @@ impl Call<'_> {
             if may_read && let Some(frame) = Frame::take(&mut buffer).map_err(nonsense)? {
                 let (report, body) = frame.open::<Report>().map_err(nonsense)?;
                 match report {
-                    Report::Done(done) => return Ok(done),
+                    Report::Done(done) => return Ok(*done),
                     Report::Failed { reason, why } => {
                         return Err(WorkerError::Failed { reason, why });
                     }

@@ -1,10 +1,12 @@
 //! A restored tree takes the place of a live one, and gives it back, from wherever it was stopped.
 
-use std::{fs, path::Path};
+use std::{fs, os::unix::fs::MetadataExt as _, path::Path};
 
 use lazarette_agent::volume::{
     SavedTree,
     exchange::{Exchange, ExchangeError, Way},
+    root::Root,
+    worker::Seams,
 };
 use lazarette_core::error::ReasonedError as _;
 
@@ -189,4 +191,79 @@ async fn what_another_restore_left_is_not_saved() {
     let found = bench.save().await.unwrap();
     let without_time = |it: &SavedTree| it.evidence.0["tree/content"].clone();
     assert_eq!(without_time(&saved), without_time(&found));
+}
+
+/// Saves two files of a project, changes the project, and restores the files beside.
+async fn project(way: Way) -> (Bench, String) {
+    let bench = Bench::new();
+    sh(
+        &bench.data(),
+        "mkdir -p conf/app other; echo A=1 > .env; echo saved > conf/app/x; echo z > other/z",
+    );
+    sh(
+        &bench.data(),
+        "chmod 600 .env; chown 5:6 conf/app/x; ln -s ../.env conf/link; touch -d @9 .env",
+    );
+    let only = [&b".env"[..], b"conf/app/x", b"conf/link"].map(<[u8]>::to_vec);
+    let root = Root::named(&bench.data()).unwrap();
+    let seams = Seams::storing(bench.sink());
+    let saved = bench.volumes().save(&root, &only, &bench.key, bench.call(&seams)).await.unwrap();
+    sh(&bench.data(), "echo A=2 > .env; rm -rf conf; echo changed > other/z; touch -d @5 .");
+    let live = described(&bench.data());
+    bench.restore_beside(&saved, way).await;
+    (bench, live)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn h11_files_come_back_one_by_one_and_nothing_else_is_touched() {
+    if !is_root("h11_files_come_back_one_by_one") {
+        return;
+    }
+    for way in [Way::Paths, Way::Content] {
+        let (bench, live) = project(way).await;
+        let inode = fs::metadata(bench.data().join(".env")).unwrap().ino();
+        let told = bench.exchange(way).differences().unwrap();
+
+        for _ in 0..2 {
+            bench.exchange(way).swap().unwrap();
+        }
+        let state = "cat .env conf/app/x other/z; stat -c '%a %u %g %Y' .env conf/app/x; readlink conf/link";
+        let swapped = String::from_utf8(sh(&bench.data(), state)).unwrap();
+        let is_same = fs::metadata(bench.data().join(".env")).unwrap().ino() == inode;
+        for _ in 0..2 {
+            bench.exchange(way).undo().unwrap();
+        }
+
+        let paths: Vec<_> = told.iter().map(|it| it.path.as_str()).collect();
+        assert_eq!(paths, [".env", "conf/app/x", "conf/link"], "{way}");
+        assert!(
+            swapped.starts_with("A=1\nsaved\nchanged\n600 0 0 9\n644 5 6 "),
+            "{way}: {swapped}"
+        );
+        assert!(swapped.ends_with("../.env\n"), "{way}: {swapped}");
+        assert_eq!(is_same, way == Way::Content, "{way}");
+        assert_eq!(described(&bench.data()), live, "{way}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn h12_files_are_not_written_through_a_link_that_was_put_in_their_way() {
+    if !is_root("h12_files_are_not_written_through_a_link") {
+        return;
+    }
+    for way in [Way::Paths, Way::Content] {
+        let (bench, _) = project(way).await;
+        sh(
+            bench.outer(),
+            "mkdir -p victim/app && echo safe > victim/app/x && ln -s ../victim data/conf",
+        );
+        let victim = described(&bench.outer().join("victim"));
+
+        let refused = bench.exchange(way).swap();
+        bench.exchange(way).undo().unwrap();
+
+        assert!(refused.is_err());
+        assert_eq!(described(&bench.outer().join("victim")), victim);
+        assert_eq!(fs::read(bench.data().join(".env")).unwrap(), b"A=2\n");
+    }
 }

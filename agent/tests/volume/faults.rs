@@ -1,6 +1,6 @@
 //! What goes wrong is an error and leaves nothing half done.
 
-use std::{fs, path::Path, sync::Arc};
+use std::{fs, path::Path};
 
 use lazarette_agent::volume::{
     exchange::Way,
@@ -11,7 +11,6 @@ use lazarette_core::{
     error::{Reason, ReasonedError as _, chain},
     units::ByteCount,
 };
-use lazarette_repo::sink::PackSink;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -95,7 +94,7 @@ async fn a_program_that_is_no_child_or_talks_nonsense_is_an_error() {
             bench.outer().join("caches"),
         );
         let root = Root::named(&bench.data()).unwrap();
-        let seams = Seams::storing(Arc::clone(&bench.store) as Arc<dyn PackSink>);
+        let seams = Seams::storing(bench.sink());
 
         let saved = volumes.save(&root, &[], &bench.key, bench.call(&seams)).await;
 
@@ -231,7 +230,7 @@ async fn a_directory_that_was_replaced_since_it_was_looked_at_is_not_read() {
     let bench = Bench::new();
     let root = Root::named(&bench.data()).unwrap();
     sh(bench.outer(), "mv data old && mkdir data && echo secret > data/f && echo mine > old/f");
-    let seams = Seams::storing(Arc::clone(&bench.store) as Arc<dyn PackSink>);
+    let seams = Seams::storing(bench.sink());
 
     let saved = bench.volumes().save(&root, &[], &bench.key, bench.call(&seams)).await.unwrap();
 

@@ -1,13 +1,12 @@
 //! A snapshot made to do harm can write nowhere but into its own directory.
 
-use std::{fs, sync::Arc};
+use std::fs;
 
 use jiff::Timestamp;
 use lazarette_agent::volume::{Extent, VolumeError, exchange::Way};
 use lazarette_core::{error::ReasonedError as _, units::ByteCount};
 use lazarette_repo::{
     id::BlobId,
-    sink::PackSink,
     tree::{Node, NodeKind, Tree, mode},
     writer::{StreamOptions, Writer, WriterOptions},
 };
@@ -29,7 +28,7 @@ fn node(name: &[u8], kind: NodeKind) -> Node {
 /// Puts a snapshot of `entries` into the packs, whose directories are written as they are: what a
 /// tree refuses can be in a snapshot all the same.
 async fn snapshot(bench: &Bench, json: impl FnOnce(&str) -> Vec<String>) -> Vec<BlobId> {
-    let sink = Arc::clone(&bench.store) as Arc<dyn PackSink>;
+    let sink = bench.sink();
     let runtime = tokio::runtime::Handle::current();
     let options = WriterOptions::default();
     let writer = Writer::start(&bench.key, sink, runtime, options).unwrap();
@@ -62,7 +61,7 @@ impl RawTree for Writer {
 async fn attack(entries: impl Fn(BlobId) -> Vec<Node>) -> (Bench, Result<(), VolumeError>) {
     let bench = Bench::new();
     sh(bench.outer(), "mkdir victim && echo safe > victim/file");
-    let sink = Arc::clone(&bench.store) as Arc<dyn PackSink>;
+    let sink = bench.sink();
     let runtime = tokio::runtime::Handle::current();
     let writer = Writer::start(&bench.key, sink, runtime, WriterOptions::default()).unwrap();
     let evil = writer.write(&b"evil"[..], StreamOptions::default()).await.unwrap().blobs()[0];

@@ -155,6 +155,14 @@ impl Bench {
         }
     }
 
+    pub(crate) fn sink(&self) -> Arc<dyn PackSink> {
+        Arc::<Store>::clone(&self.store)
+    }
+
+    pub(crate) fn source(&self) -> Arc<dyn PackSource> {
+        Arc::<Store>::clone(&self.store)
+    }
+
     /// The live directory.
     pub(crate) fn data(&self) -> PathBuf {
         self.dir.path().join("data")
@@ -176,7 +184,7 @@ impl Bench {
 
     pub(crate) async fn save(&self) -> Result<SavedTree, VolumeError> {
         let root = Root::named(&self.data())?;
-        let seams = Seams::storing(Arc::clone(&self.store) as Arc<dyn PackSink>);
+        let seams = Seams::storing(self.sink());
         self.volumes().save(&root, &[], &self.key, self.call(&seams)).await
     }
 
@@ -186,7 +194,7 @@ impl Bench {
         (node, extent): (Node, Extent),
     ) -> Result<(), VolumeError> {
         let root = Root::named(path)?;
-        let seams = Seams::reading(Arc::clone(&self.store) as Arc<dyn PackSource>);
+        let seams = Seams::reading(self.source());
         self.volumes().restore(&root, (node, extent), &self.key, self.call(&seams)).await
     }
 

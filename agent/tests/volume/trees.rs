@@ -44,7 +44,9 @@ pub(crate) fn described(dir: &Path) -> String {
         groups.entry(inode.to_owned()).or_default().push(path.to_owned());
     }
     let mut groups: Vec<_> = groups.into_values().collect();
-    groups.iter_mut().for_each(|group| group.sort());
+    for group in &mut groups {
+        group.sort();
+    }
     groups.sort();
     all.extend(format!("{groups:?}").into_bytes());
     all.escape_ascii().to_string().replace("\\n", "\n")
@@ -56,7 +58,7 @@ pub(crate) fn grow(dir: &Path, seed: u64, count: usize) {
     let mut dirs = vec![dir.to_path_buf()];
     let mut files = Vec::new();
     // What is left to the tools of the system, all at once.
-    let mut script = String::new();
+    let mut script = Vec::new();
     for number in 0..count {
         let parent = dirs[chance.usize(..dirs.len())].clone();
         let path = parent.join(OsStr::from_bytes(&name(&mut chance, number)));
@@ -66,9 +68,9 @@ pub(crate) fn grow(dir: &Path, seed: u64, count: usize) {
                 dirs.push(path.clone());
             }
             4 => std::os::unix::fs::symlink(OsStr::from_bytes(b"../x/\xff"), &path).unwrap(),
-            5 => script += &format!("mkfifo {}\n", quoted(&path)),
-            6 => script += &format!("mknod {} c 1 {}\n", quoted(&path), number % 200),
-            7 => script += &format!("mknod {} b 259 {number}\n", quoted(&path)),
+            5 => script.push(format!("mkfifo {}", quoted(&path))),
+            6 => script.push(format!("mknod {} c 1 {}", quoted(&path), number % 200)),
+            7 => script.push(format!("mknod {} b 259 {number}", quoted(&path))),
             8 if !files.is_empty() => {
                 let first: &std::path::PathBuf = &files[chance.usize(..files.len())];
                 fs::hard_link(first, &path).unwrap();
@@ -82,14 +84,14 @@ pub(crate) fn grow(dir: &Path, seed: u64, count: usize) {
                 files.push(path.clone());
             }
         }
-        script += &decorate(&path, &mut chance);
+        script.extend(decorate(&path, &mut chance));
     }
     // Directories changed when entries were made in them: their times come last, inner ones first.
     for (index, dir) in dirs.iter().enumerate().rev() {
         let time = 1_000_000_000 + index;
-        script += &format!("touch -d @{time}.123456789 {}\n", quoted(dir));
+        script.push(format!("touch -d @{time}.123456789 {}", quoted(dir)));
     }
-    sh(dir, &script);
+    sh(dir, &script.join("\n"));
 }
 
 fn name(chance: &mut fastrand::Rng, number: usize) -> Vec<u8> {
@@ -117,33 +119,33 @@ fn sparse(path: &Path, chance: &mut fastrand::Rng) {
 }
 
 /// Owner, permissions, attributes, ACL and time.
-fn decorate(path: &Path, chance: &mut fastrand::Rng) -> String {
+fn decorate(path: &Path, chance: &mut fastrand::Rng) -> Vec<String> {
     let quoted = quoted(path);
     let meta = fs::symlink_metadata(path).ok(); // a pipe or device is still to be made
     let is = |kind: fn(&fs::Metadata) -> bool| meta.as_ref().is_some_and(kind);
     let (is_link, is_dir, is_file) =
         (is(fs::Metadata::is_symlink), is(fs::Metadata::is_dir), is(fs::Metadata::is_file));
     let (uid, gid) = (chance.u32(..5) * 1000, chance.u32(..3) * 33);
-    let mut script = format!("chown -h {uid}:{gid} {quoted}\n");
+    let mut script = vec![format!("chown -h {uid}:{gid} {quoted}")];
     if !is_link {
         let mode = [0o644, 0o600, 0o4755, 0o2750, 0o1777, 0o000, 0o400][chance.usize(..7)];
-        script += &format!("chmod {mode:o} {quoted}\n");
+        script.push(format!("chmod {mode:o} {quoted}"));
         if chance.u8(..4) == 0 {
-            script += &format!("setfacl -m u:1234:rw,g:55:r {quoted}\n");
+            script.push(format!("setfacl -m u:1234:rw,g:55:r {quoted}"));
         }
     }
     if is_dir && chance.u8(..3) == 0 {
-        script += &format!("setfacl -d -m u:77:rwx {quoted}\n");
+        script.push(format!("setfacl -d -m u:77:rwx {quoted}"));
     }
     if (is_file || is_dir) && chance.u8(..3) == 0 {
-        script += &format!("setfattr -n user.note -v 0x00ff80 {quoted}\n");
-        script += &format!("setfattr -n trusted.secret -v seen {quoted}\n");
+        script.push(format!("setfattr -n user.note -v 0x00ff80 {quoted}"));
+        script.push(format!("setfattr -n trusted.secret -v seen {quoted}"));
     }
     if is_file && chance.u8(..4) == 0 {
         let capability = "0x0100000200040000000000000000000000000000";
-        script += &format!("setfattr -n security.capability -v {capability} {quoted}\n");
+        script.push(format!("setfattr -n security.capability -v {capability} {quoted}"));
     }
     let seconds = chance.i64(-1_000_000..2_000_000_000);
-    script += &format!("touch -h -d @{seconds}.{:09} {quoted}\n", chance.u32(..1_000_000_000));
+    script.push(format!("touch -h -d @{seconds}.{:09} {quoted}", chance.u32(..1_000_000_000)));
     script
 }

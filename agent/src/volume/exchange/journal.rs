@@ -34,6 +34,8 @@ pub(super) enum Journal {
         leaves: Vec<String>,
         /// Of directories that are made for them, as hex digits, outer ones first.
         made: Vec<String>,
+        /// When the content of the root changed, before.
+        time: FileTime,
     },
     /// Entries of the root are moved away, others are moved in.
     Entries {

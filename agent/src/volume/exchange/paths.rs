@@ -50,15 +50,16 @@ impl Exchange {
     /// Puts every file of `new` in the place of the one of its path, which goes to `previous`.
     pub(super) fn swap_paths(&self, work: &OwnedFd, in_place: bool) -> Result<(), ExchangeError> {
         let new = self.inner(work, NEW)?;
-        let (leaves, made) = match self.read_journal(work)? {
-            Some(Journal::Paths { leaves, made }) => (decode(&leaves), decode(&made)),
-            _ => {
-                self.make_previous(work)?;
-                let found = self.list(&new)?;
-                let journal = Journal::Paths { leaves: encode(&found.0), made: encode(&found.1) };
-                self.write_journal(work, &journal)?;
-                found
-            }
+        let journal = self.read_journal(work)?;
+        let (leaves, made) = if let Some(Journal::Paths { leaves, made, .. }) = journal {
+            (decode(&leaves), decode(&made))
+        } else {
+            self.make_previous(work)?;
+            let found = self.list(&new)?;
+            let (leaves, made, time) = (encode(&found.0), encode(&found.1), self.time()?);
+            let journal = Journal::Paths { leaves, made, time };
+            self.write_journal(work, &journal)?;
+            found
         };
         for dir in &made {
             let (parent, name) = self.parent(&self.around, dir)?;
@@ -82,7 +83,7 @@ impl Exchange {
 
     /// The same, backwards.
     pub(super) fn unswap_paths(&self, work: &OwnedFd, in_place: bool) -> Result<(), ExchangeError> {
-        let Some(Journal::Paths { leaves, made }) = self.read_journal(work)? else {
+        let Some(Journal::Paths { leaves, made, time }) = self.read_journal(work)? else {
             return Ok(());
         };
         let (new, previous) = (self.inner(work, NEW)?, self.inner(work, PREVIOUS)?);
@@ -107,7 +108,7 @@ impl Exchange {
                 Err(error) => return Err(self.call("remove a directory beside")(error)),
             }
         }
-        Ok(())
+        self.set_time(time)
     }
 
     /// Whether every file is in its place.
