@@ -1,3 +1,5 @@
+//! Tests of the configuration: every mistake named, every default right.
+
 use std::os::unix::fs::PermissionsExt;
 
 use super::*;
