@@ -60,7 +60,7 @@ missing_it() { [ "$(id -u)" = 0 ] || echo "needs root, to make hosts of namespac
 run_it() {
   compile
   tests/stacks/template.sh
-  cargo test --locked --workspace --test it --no-fail-fast
+  cargo test --locked --workspace --test integration --no-fail-fast
 }
 
 missing_demo() {

@@ -5,6 +5,7 @@ use anyhow::{Context, Result};
 use crate::host::Host;
 use crate::log::Log;
 use crate::outcome::Outcome;
+use crate::places::workspace;
 use crate::process::Process;
 use crate::programs;
 
@@ -27,6 +28,8 @@ impl Agent {
         let log = Log::new(&format!("the agent of {}", host.name()));
         let agent = Self { process: None, log, host };
         agent.configure(programs::AGENT_CONFIG_TEXT)?;
+        let shipped = std::fs::read_to_string(workspace().join("deploy/agent-policy.toml"))?;
+        agent.limit(&shipped)?;
         Ok(agent)
     }
 
@@ -36,9 +39,22 @@ impl Agent {
     ///
     /// When that fails.
     pub fn configure(&self, text: &str) -> Result<()> {
+        self.write(programs::AGENT_CONFIG, text)
+    }
+
+    /// Writes the host's own policy file: what it allows, whatever its controller asks.
+    ///
+    /// # Errors
+    ///
+    /// When that fails.
+    pub fn limit(&self, policy: &str) -> Result<()> {
+        self.write(programs::AGENT_POLICY, policy)
+    }
+
+    fn write(&self, path: &str, text: &str) -> Result<()> {
         let write = "install -D -m 0600 /dev/stdin \"$1\"";
         let mut command = self.host.command("bash")?;
-        command.args(["-c", write, "_", programs::AGENT_CONFIG]);
+        command.args(["-c", write, "_", path]);
         Outcome::with_input(&mut command, text)?.done()
     }
 

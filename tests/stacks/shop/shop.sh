@@ -33,11 +33,11 @@ psql() { docker exec -i "$db" psql -XqU shop -v ON_ERROR_STOP=1 "$@"; }
 volume() { docker volume inspect -f '{{.Mountpoint}}' "${name}_data"; }
 
 healthy() { # CONTAINER
-  local end=$((SECONDS + 60)) state
+  local end=$((SECONDS + 240)) state
   while :; do
     state=$(docker inspect -f '{{.State.Health.Status}}' "$1")
     [ "$state" != healthy ] || return 0
-    [ $SECONDS -lt $end ] || { docker logs --tail 20 "$1" >&2; fail "$1 is $state after 60 s"; }
+    [ $SECONDS -lt $end ] || { docker logs --tail 20 "$1" >&2; fail "$1 is $state after 240 s"; }
     sleep 0.2
   done
 }
@@ -75,7 +75,7 @@ up() {
   done
   service db "$image" "" --restart unless-stopped --shm-size 128m -v "${name}_pgdata:$mount" \
     -e POSTGRES_USER=shop -e "POSTGRES_PASSWORD=$password" -e POSTGRES_DB=shop \
-    --health-cmd 'pg_isready -q -h 127.0.0.1 -U shop' --health-interval 1s --health-timeout 5s --health-retries 30
+    --health-cmd '/usr/lib/postgresql/$PG_MAJOR/bin/pg_isready -q -h 127.0.0.1 -U shop' --health-interval 2s --health-timeout 5s --health-retries 30
   service app lazarette/shop-app:1 db:service_healthy:false --restart always -v "${name}_data:/data" -v "$dir/uploads:/uploads" \
     --env-file "$dir/app.env" -e PGHOST=db -e PGUSER=shop -e "PGPASSWORD=$password"
   docker start "$db" >/dev/null
