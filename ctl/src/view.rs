@@ -67,7 +67,7 @@ fn described(kind: &ComponentKind) -> String {
     };
     match kind {
         ComponentKind::Database { driver, container, version, .. } if version.is_empty() => {
-            format!("{driver} in {container}, which does not run")
+            format!("{driver} in {container}, which did not answer")
         }
         ComponentKind::Database { driver, container, version, .. } => {
             format!("{driver} {version} in {container}")
