@@ -185,9 +185,7 @@ pub(crate) fn open_resolving(
     mode: Mode,
     resolve: ResolveFlags,
 ) -> io::Result<std::os::fd::OwnedFd> {
-    // openat2 takes no other flag beside O_PATH.
-    let tty = if flags.contains(OFlags::PATH) { OFlags::empty() } else { OFlags::NOCTTY };
-    let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW | tty;
+    let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NOCTTY;
     let mut last = Errno::AGAIN;
     for _ in 0..16 {
         match rustix::fs::openat2(&dir, name, flags, mode, resolve) {

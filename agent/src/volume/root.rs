@@ -146,7 +146,8 @@ impl Root {
     /// Those of `paths` that are not in it, or only by way of a link; for people.
     pub fn missing(&self, paths: &[Vec<u8>]) -> Vec<String> {
         let is_there = |path: &[u8]| {
-            let flags = OFlags::PATH;
+            // O_PATH does not go with the flags that every file is opened with.
+            let flags = OFlags::RDONLY | OFlags::NONBLOCK;
             let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
             let outer = path.iter().rposition(|byte| *byte == b'/').map(|at| path.split_at(at).0);
             let has_outer = outer.is_none_or(|outer| {

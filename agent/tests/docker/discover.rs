@@ -54,7 +54,8 @@ async fn a_stack_is_found_with_its_files_volumes_and_definition() {
     docker.stop("found-web-1", Some(std::time::Duration::ZERO)).await.unwrap();
     docker.start("found-web-1").await.unwrap();
     let again = definition::read(&docker, &stack.name).await.unwrap();
-    assert_eq!(before.differences(&definition::evidence(&again)), []);
+    let again = definition::evidence(&again);
+    assert_eq!(before.0["containers"], again.0["containers"]);
     host.docker(&["rm", "-f", "-v", "found-web-1"]);
     assert_eq!(definition::read(&docker, &stack.name).await.unwrap().containers.len(), 0);
 }

@@ -87,7 +87,9 @@ async fn m6_a_container_killed_in_the_middle_is_an_error() {
     host.docker(&["kill", "killed"]);
     let (_, end) = drain(stream).await;
 
-    assert_eq!(end.unwrap_err().reason(), Reason::ContainerGone);
+    // Which of the two is seen first, the end of the tool or that of its container, is the Engine's.
+    let reason = end.unwrap_err().reason();
+    assert!(matches!(reason, Reason::ContainerGone | Reason::DumpFailed), "{reason}");
 }
 
 #[tokio::test]
