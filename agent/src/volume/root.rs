@@ -175,6 +175,8 @@ fn fail(path: &Path) -> impl FnOnce(Errno) -> RootError + use<> {
     move |errno| match errno {
         Errno::NOENT => RootError::Missing { path },
         Errno::LOOP => RootError::Link { path },
+        // A link where a directory was asked for.
+        Errno::NOTDIR if path.is_symlink() => RootError::Link { path },
         Errno::NOTDIR => RootError::Special { path },
         errno => RootError::Open { path, source: errno.into() },
     }
