@@ -1,5 +1,7 @@
 //! Definition: all that is needed to create a stack's containers, networks and volumes again.
 
+mod canonical;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
@@ -12,6 +14,7 @@ use lazarette_core::{
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
+use self::canonical::canonical;
 use crate::{
     discover::containers_of,
     docker::{Docker, DockerError, Noun},
@@ -31,30 +34,6 @@ const BUILT_IN: [&str; 3] = ["bridge", "host", "none"];
 
 /// What Compose writes on what belongs to a project.
 const PROJECT: &str = "com.docker.compose.project";
-
-/// What changes by itself, or with a container that was created again as it was.
-const VOLATILE: [(Noun, &[&str]); 4] = [
-    (
-        Noun::Container,
-        &[
-            "AppArmorProfile",
-            "Created",
-            "ExecIDs",
-            "GraphDriver",
-            "HostnamePath",
-            "HostsPath",
-            "Id",
-            "LogPath",
-            "NetworkSettings",
-            "ResolvConfPath",
-            "RestartCount",
-            "State",
-        ],
-    ),
-    (Noun::Network, &["Containers", "Created", "Id", "Peers", "Services", "Status"]),
-    (Noun::Volume, &["ClusterVolume", "CreatedAt", "Status", "UsageData"]),
-    (Noun::Image, &["GraphDriver", "Metadata", "Size", "VirtualSize"]),
-];
 
 /// The driver of definitions.
 ///
@@ -156,7 +135,7 @@ pub async fn read(docker: &Docker, stack: &StackName) -> Result<StackDefinition,
     })
 }
 
-/// What was counted: how many of each there are, and a hash of all that does not change by itself.
+/// What was counted: how many of each there are, and a hash of all that somebody wrote.
 pub fn evidence(definition: &StackDefinition) -> Evidence {
     let mut evidence = Evidence::default();
     let mut hash = Sha256::new();
@@ -169,35 +148,12 @@ pub fn evidence(definition: &StackDefinition) -> Evidence {
     for (what, noun, documents) in all {
         let count = u64::try_from(documents.len()).unwrap_or(u64::MAX);
         evidence.insert(what, Fact::Count(count));
-        let volatile = VOLATILE.iter().filter(|(it, _)| *it == noun);
-        let volatile: Vec<&str> = volatile.flat_map(|(_, keys)| keys.iter().copied()).collect();
-        let mut lines: Vec<String> = documents.iter().map(|it| canonical(it, &volatile)).collect();
+        let mut lines: Vec<String> = documents.iter().map(|it| canonical(noun, it)).collect();
         lines.sort_unstable();
         hash.update(format!("{what}\n{}\n", lines.join("\n")));
     }
     evidence.insert("sha256", Fact::Text(hex::encode(hash.finalize())));
     evidence
-}
-
-/// The document without `volatile` keys, its other keys sorted, on one line.
-fn canonical(document: &Value, volatile: &[&str]) -> String {
-    let fields = document.as_object().into_iter().flatten();
-    let kept = fields.filter(|(key, _)| !volatile.contains(&key.as_str()));
-    let kept: BTreeMap<&String, Value> = kept.map(|(key, value)| (key, sorted(value))).collect();
-    serde_json::to_string(&kept).unwrap_or_default()
-}
-
-/// The value with the keys of all its maps sorted, whatever order this build's maps keep.
-fn sorted(value: &Value) -> Value {
-    match value {
-        Value::Object(map) => {
-            let fields: BTreeMap<&String, Value> =
-                map.iter().map(|(key, value)| (key, sorted(value))).collect();
-            fields.into_iter().map(|(key, value)| (key.clone(), value)).collect()
-        }
-        Value::Array(list) => list.iter().map(sorted).collect(),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.clone(),
-    }
 }
 
 /// Names that documents of containers hold.
@@ -253,19 +209,15 @@ mod tests {
         }
     }
 
-    fn hash(container: Value) -> Fact {
-        evidence(&definition(vec![container])).0["sha256"].clone()
-    }
-
     #[test]
-    fn only_what_somebody_changed_changes_the_evidence() {
-        let one = hash(json!({ "Id": "a", "State": { "Pid": 1 }, "Config": { "A": 1, "B": [2] } }));
-        let same = hash(json!({ "Config": { "B": [2], "A": 1 }, "State": {}, "Id": "b" }));
-        let other = hash(json!({ "Id": "a", "Config": { "A": 1, "B": [3] } }));
+    fn the_evidence_counts_and_hashes_whatever_order_things_come_in() {
+        let [one, two] = ["/a", "/b"].map(|name| json!({ "Name": name }));
 
-        assert_eq!(one, same);
-        assert_ne!(one, other);
-        let counted = evidence(&definition(vec![json!({}), json!({})]));
+        let counted = evidence(&definition(vec![one.clone(), two.clone()]));
+        let turned = evidence(&definition(vec![two, one.clone()]));
+
         assert_eq!(counted.0["containers"], Fact::Count(2));
+        assert_eq!(counted, turned);
+        assert_ne!(counted.0["sha256"], evidence(&definition(vec![one])).0["sha256"]);
     }
 }

@@ -51,11 +51,63 @@ async fn a_stack_is_found_with_its_files_volumes_and_definition() {
     assert_eq!((saved.volumes.len(), saved.images.len()), (2, 1));
     let before = definition::evidence(&saved);
     assert_eq!(before.0["containers"], Fact::Count(1));
-    docker.stop("found-web-1", Some(std::time::Duration::ZERO)).await.unwrap();
-    docker.start("found-web-1").await.unwrap();
-    let again = definition::read(&docker, &stack.name).await.unwrap();
-    let again = definition::evidence(&again);
-    assert_eq!(before.0["containers"], again.0["containers"]);
     host.docker(&["rm", "-f", "-v", "found-web-1"]);
     assert_eq!(definition::read(&docker, &stack.name).await.unwrap().containers.len(), 0);
+}
+
+/// Made as Compose would make it: mounts of every kind, and a network of the project's own.
+fn make(host: &Host, env: &str) {
+    let options = [
+        "--label=com.docker.compose.project=defined",
+        "--label=com.docker.compose.service=web",
+        "--network=defined_default",
+        "--network-alias=web",
+        "--volume=/srv:/srv/uploads:ro",
+        "--volume=defined_one:/one",
+        "--volume=defined_two:/two",
+        "--volume=/anonymous",
+        "--publish=8080",
+        env,
+    ];
+    host.idle("defined-web-1", &options);
+}
+
+#[tokio::test]
+async fn a_definition_changes_only_with_what_somebody_wrote() {
+    let Some(host) = Host::shared() else { return };
+    let docker = host.engine();
+    let stack = "defined".parse().unwrap();
+    let hash = async || {
+        let read = definition::read(&docker, &stack).await.unwrap();
+        (definition::evidence(&read).0["sha256"].clone(), read)
+    };
+    host.docker(&[
+        "network",
+        "create",
+        "--label=com.docker.compose.project=defined",
+        "defined_default",
+    ]);
+    make(host, "--env=GREETING=hello");
+    let (before, first) = hash().await;
+
+    for verb in ["restart", "pause", "unpause", "kill", "start"] {
+        host.docker(&[verb, "defined-web-1"]);
+        let (after, now) = hash().await;
+        assert_eq!(before, after, "{verb}: {first:#?} {now:#?}");
+    }
+    host.docker(&["rm", "-f", "-v", "defined-web-1"]);
+    make(host, "--env=GREETING=hello");
+    let (again, now) = hash().await;
+    assert_eq!(before, again, "made again as it was: {first:#?} {now:#?}");
+    host.docker(&["update", "--restart=always", "defined-web-1"]);
+    let (updated, _) = hash().await;
+    assert_ne!(before, updated);
+    host.docker(&["rm", "-f", "-v", "defined-web-1"]);
+    make(host, "--env=GREETING=goodbye");
+    let (changed, _) = hash().await;
+    assert_ne!(before, changed);
+
+    host.docker(&["rm", "-f", "-v", "defined-web-1"]);
+    host.docker(&["volume", "rm", "defined_one", "defined_two"]);
+    host.docker(&["network", "rm", "defined_default"]);
 }
