@@ -259,7 +259,7 @@ mod tests {
         let writer = Arc::clone(&sink.writer);
         let (root, bytes) = sink.finish().await.unwrap();
         Arc::into_inner(writer).unwrap().finish().await.unwrap();
-        session.checkpoint().await.unwrap();
+        session.checkpoint(&[]).await.unwrap();
         let repository = Arc::clone(session.repository());
         let key = repository.master_key().clone();
         let reader = Reader::new(&key, repository, Handle::current(), ReaderOptions::default());

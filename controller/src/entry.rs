@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use lazarette_core::{
-    id::{HostId, RepositoryId, SnapshotId},
+    id::{HostId, RepositoryId, RunId, SnapshotId},
     manifest::{FORMAT, MANIFEST_PATH, Manifest},
     name::ComponentName,
+    run::Run,
     snapshot::Snapshot,
     units::ByteCount,
 };
 use lazarette_repo::{
+    id::BlobId,
     reader::{ReadError, Reader, ReaderOptions},
     repository::Repository,
     snapshot::Identified,
@@ -38,19 +40,28 @@ pub enum EntryError {
         "understand the manifest of a snapshot: it has format {0}, this version knows {FORMAT}"
     )]
     Newer(u32),
+    /// It is of something else than the run that brings it.
+    #[error("believe the manifest of run {run}: its `{field}` is `{says}`, the run's is `{is}`")]
+    Foreign {
+        /// Which run.
+        run: RunId,
+        /// The field that lies.
+        field: &'static str,
+        /// What stands there.
+        says: String,
+        /// What is true.
+        is: String,
+    },
 }
 
-/// Reads the manifest of `snapshot`.
+/// Reads the manifest of a snapshot whose root directory is, or will be, `tree`.
 ///
 /// # Errors
 ///
 /// [`EntryError`]
-pub async fn manifest(
-    repository: &Arc<Repository>,
-    snapshot: &Identified,
-) -> Result<Manifest, EntryError> {
+pub async fn manifest(repository: &Arc<Repository>, tree: BlobId) -> Result<Manifest, EntryError> {
     let reader = reader(repository);
-    let root = reader.tree(snapshot.snapshot.tree).await?;
+    let root = reader.tree(tree).await?;
     let node = root.find(MANIFEST_PATH.as_bytes()).ok_or(EntryError::Missing)?;
     let content = node.content.as_ref().filter(|_| node.size <= MANIFEST_BYTES);
     let mut json = Vec::new();
@@ -60,6 +71,25 @@ pub async fn manifest(
         return Err(EntryError::Newer(manifest.format));
     }
     Ok(manifest)
+}
+
+/// Whether the manifest that a run brings is of that run. It says under which stack a snapshot is
+/// listed and restored, and the host that writes it may lie.
+///
+/// # Errors
+///
+/// [`EntryError::Foreign`], with the first field that lies.
+pub fn believe(manifest: &Manifest, run: &Run) -> Result<(), EntryError> {
+    let fields = [
+        ("run", manifest.run.to_string(), run.id.to_string()),
+        ("stack", manifest.stack.to_string(), run.stack.to_string()),
+        ("stack_name", manifest.stack_name.to_string(), run.stack_name.to_string()),
+        ("host_name", manifest.host_name.to_string(), run.host_name.to_string()),
+    ];
+    match fields.into_iter().find(|(_, says, is)| says != is) {
+        Some((field, says, is)) => Err(EntryError::Foreign { run: run.id, field, says, is }),
+        None => Ok(()),
+    }
 }
 
 /// A reader of an open repository.

@@ -121,7 +121,7 @@ impl Rebuild {
         })?;
         let (mut count, mut problems, mut address) = (0, Vec::new(), None);
         for snapshot in &snapshots {
-            let manifest = match entry::manifest(&repository, snapshot).await {
+            let manifest = match entry::manifest(&repository, snapshot.snapshot.tree).await {
                 Ok(manifest) => manifest,
                 Err(error) => {
                     let why = lazarette_core::error::chain(&error);

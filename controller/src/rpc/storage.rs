@@ -8,6 +8,7 @@ use lazarette_core::{
     error::{Failure, Reason},
     id::{HostId, RunId, SnapshotId},
     run::Totals,
+    snapshot::Snapshot,
 };
 use lazarette_node::clock::Clock;
 use lazarette_proto::{
@@ -24,7 +25,7 @@ use lazarette_repo::{
     id::{BlobId, PackId},
     pack::{BlobKind, PackEntry},
     session::{CommitError, CommitRequest, ReportError, Session},
-    snapshot::{Identified, Summary},
+    snapshot::Summary,
     source::PackSource as _,
     storage::{ObjectName, StorageError},
 };
@@ -32,7 +33,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::{host_of, malformed, refused};
 use crate::{
-    entry,
+    entry::{self, EntryError},
     grants::Grants,
     places::store_failed,
     runs::Runs,
@@ -147,7 +148,13 @@ impl StorageRpc {
         let run = self.runs.get(run).await.map_err(refused)?;
         let tree = BlobId::new(hash("tree", &request.tree).map_err(malformed)?);
         let packs = hashes("pack_ids", &request.pack_ids, PACKS).map_err(malformed)?;
+        let packs: Vec<_> = packs.into_iter().map(PackId::new).collect();
         let totals: Totals = request.totals.required("totals").map_err(malformed)?.into();
+        // Read and judged before there is a snapshot: one that lies never exists.
+        session.checkpoint(&packs).await.map_err(commit_refused)?;
+        let manifest = entry::manifest(session.repository(), tree).await;
+        let manifest = manifest.and_then(|it| entry::believe(&it, &run).map(|()| it));
+        let manifest = manifest.map_err(|error| refused(manifest_refused(&error)))?;
         let before = self.newest_before(&run).await.map_err(refused)?;
         let now = self.clock.now();
         let committed = session.commit(CommitRequest {
@@ -160,11 +167,13 @@ impl StorageRpc {
             time: now,
             parent: None,
             program_version: concat!("lazarette ", env!("CARGO_PKG_VERSION")).to_owned(),
-            packs: packs.into_iter().map(PackId::new).collect(),
+            packs,
             summary: Some(summary(totals, run.created, now)),
         });
         let committed = committed.await.map_err(commit_refused)?;
-        self.enter(&session, (repository, host), &committed, &before).await.map_err(refused)?;
+        let place = (repository, host);
+        let entry = entry::entry(place, &committed, manifest, &before);
+        self.enter(&entry, &before).await.map_err(refused)?;
         tracing::info!(snapshot = %committed.id.short(), "snapshot committed");
         Ok(SnapshotId::from_bytes(*committed.id.as_bytes()))
     }
@@ -186,20 +195,12 @@ impl StorageRpc {
 
     async fn enter(
         &self,
-        session: &Session,
-        place: (lazarette_core::id::RepositoryId, HostId),
-        committed: &Identified,
+        entry: &Snapshot,
         before: &[lazarette_core::name::ComponentName],
     ) -> Result<(), Failure> {
-        let manifest = entry::manifest(session.repository(), committed).await;
-        let manifest = manifest.map_err(|error| {
-            Failure::new(Reason::DumpInvalid, lazarette_core::error::chain(&error))
-        })?;
-        let stack = manifest.stack;
-        let entry = entry::entry(place, committed, manifest, before);
         let names: Vec<_> = entry.components.iter().map(|it| it.component.name.clone()).collect();
         let mut batch = Batch::new();
-        self.catalog.put(&mut batch, &entry).map_err(store_failed)?;
+        self.catalog.put(&mut batch, entry).map_err(store_failed)?;
         self.store.commit(batch).await.map_err(store_failed)?;
         if before.is_empty() || names.len() >= before.len() {
             let stacks = Stacks::new(Arc::clone(&self.store));
@@ -208,7 +209,7 @@ impl StorageRpc {
                     stack.components.clone_from(&names);
                 }
             };
-            stacks.update(stack, grown).await.map_err(store_failed)?;
+            stacks.update(entry.stack, grown).await.map_err(store_failed)?;
         }
         Ok(())
     }
@@ -225,6 +226,18 @@ async fn store_pack(session: &Arc<Session>, pack: PackId, content: Bytes) -> Res
     let storage = session.repository().storage();
     let created = storage.create(ObjectName::Pack(pack), content).await;
     created.map(drop).map_err(|error| storage_failed(&error))
+}
+
+fn manifest_refused(error: &EntryError) -> Failure {
+    let reason = match error {
+        EntryError::Foreign { .. } => Reason::PackRefused,
+        EntryError::Read(error) if error.is_transient() => Reason::StorageUnavailable,
+        EntryError::Read(_)
+        | EntryError::Missing
+        | EntryError::Format(_)
+        | EntryError::Newer(_) => Reason::DumpInvalid,
+    };
+    Failure::new(reason, lazarette_core::error::chain(error))
 }
 
 fn storage_failed(error: &StorageError) -> Failure {

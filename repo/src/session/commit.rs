@@ -131,14 +131,15 @@ impl Session {
         Ok(Identified { id, snapshot })
     }
 
-    /// Indexes the packs taken so far, so that a later run finds their blobs even if this one ends
-    /// without a snapshot.
+    /// Indexes the packs taken so far and `packs`, so that what is in them can be read before there
+    /// is a snapshot, and a later run finds their blobs even if there never is one.
     ///
     /// # Errors
     ///
-    /// When the index cannot be stored.
-    pub async fn checkpoint(&self) -> Result<(), CommitError> {
+    /// When one of them is missing or not what it should be, or the index cannot be stored.
+    pub async fn checkpoint(&self, packs: &[PackId]) -> Result<(), CommitError> {
         let _alone = self.repository().commits.lock().await;
+        self.recall(packs).await?;
         self.write_index().await
     }
 

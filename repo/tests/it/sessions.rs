@@ -154,7 +154,7 @@ async fn a_checkpoint_lets_the_next_run_reuse_what_an_aborted_one_stored() {
     let writer = vault::writer(&repository, aborted.clone());
     writer.write(content.as_slice(), StreamOptions::default()).await.unwrap();
     writer.finish().await.unwrap();
-    aborted.checkpoint().await.unwrap();
+    aborted.checkpoint(&[]).await.unwrap();
     aborted.end().await.unwrap();
 
     let (_, written) = backup(&repository, "2", &[&content]).await;
