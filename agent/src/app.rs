@@ -4,7 +4,8 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use lazarette_core::error::chain;
 use lazarette_node::{
-    authz::{Authz, LogAudit, NothingRevoked},
+    audit::LogAudit,
+    authz::{Authz, NothingRevoked},
     backoff::Backoff,
     clock::Clock,
     dial::{DialOptions, Dialer},

@@ -4,7 +4,8 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use lazarette_core::error::Failure;
 use lazarette_node::{
-    authz::{Authz, LogAudit},
+    audit::LogAudit,
+    authz::Authz,
     clock::{Clock, ClockError, SystemClock},
     connections::Connections,
     credentials::CredentialsError,

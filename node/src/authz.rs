@@ -6,14 +6,21 @@ use std::{
     task::{Context, Poll},
 };
 
-use futures::future::{Either, Ready, ready};
+use futures::future::{BoxFuture, ready};
 use jiff::Timestamp;
 use lazarette_core::{error::Reason, role::Role};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 use tower::{Layer, Service};
 
-use crate::{certificate::Certificate, clock::Clock, identity::Identity, peer::PeerInfo};
+use crate::{
+    audit::{Audit, Call},
+    certificate::Certificate,
+    clock::Clock,
+    identity::Identity,
+    peer::PeerInfo,
+    status,
+};
 
 /// The domain in the `ErrorInfo` of every error of ours.
 pub const ERROR_DOMAIN: &str = "lazarette";
@@ -131,40 +138,6 @@ impl Revoked for NothingRevoked {
     }
 }
 
-/// One call and what was decided.
-#[derive(Clone, Copy, Debug)]
-pub struct Decision<'a> {
-    /// The method's path.
-    pub method: &'a str,
-    /// Who called; absent only when a connection was served without this crate.
-    pub peer: Option<&'a PeerInfo>,
-    /// Why it was refused.
-    pub refused: Option<Reason>,
-}
-
-/// Hears of every call, allowed or not.
-pub trait Audit: fmt::Debug + Send + Sync + 'static {
-    /// It was decided. Must not block.
-    fn decided(&self, decision: Decision<'_>);
-}
-
-/// Writes refused calls to the log, allowed ones only when much is logged.
-#[derive(Clone, Copy, Debug)]
-pub struct LogAudit;
-
-impl Audit for LogAudit {
-    fn decided(&self, Decision { method, peer, refused }: Decision<'_>) {
-        let who =
-            peer.and_then(PeerInfo::identity).map_or_else(|| "nobody".into(), Identity::to_string);
-        let address = peer.map(|peer| peer.address);
-        if let Some(reason) = refused {
-            tracing::info!(method, %who, ?address, %reason, "call refused");
-        } else {
-            tracing::debug!(method, %who, ?address, "call allowed");
-        }
-    }
-}
-
 /// The layer in front of every service.
 #[derive(Clone, Debug)]
 pub struct Authz {
@@ -208,11 +181,11 @@ impl Authz {
         }
     }
 
-    /// Decides on one call and tells the audit.
-    fn judge(&self, peer: Option<&PeerInfo>, method: &str) -> Result<(), Status> {
-        let verdict = self.decide(peer, method);
-        self.audit.decided(Decision { method, peer, refused: verdict.err() });
-        verdict.map_err(|reason| refusal(reason, peer, method))
+    /// Tells the audit what became of a call.
+    fn tell<R>(&self, peer: Option<&PeerInfo>, method: &str, answer: &http::Response<R>) {
+        let refused = Status::from_header_map(answer.headers());
+        let refused = refused.as_ref().and_then(status::refusal);
+        self.audit.hear(Call { method, peer, refused: refused.as_ref() });
     }
 }
 
@@ -225,7 +198,7 @@ fn refusal(reason: Reason, peer: Option<&PeerInfo>, method: &str) -> Status {
     } else if reason == Reason::CertificateExpired {
         (Code::Unauthenticated, format!("call `{call}`: the certificate of `{who}` has expired"))
     } else if reason == Reason::Revoked {
-        (Code::Unauthenticated, format!("call `{call}`: `{who}` was removed from the fleet"))
+        (Code::Unauthenticated, format!("call `{call}`: the certificate of `{who}` was revoked"))
     } else {
         (Code::PermissionDenied, format!("`{who}` may not call `{call}`"))
     };
@@ -251,20 +224,32 @@ pub struct Guarded<S> {
 impl<S, B, R> Service<http::Request<B>> for Guarded<S>
 where
     S: Service<http::Request<B>, Response = http::Response<R>>,
-    R: Default,
+    S::Future: Send + 'static,
+    S::Error: Send + 'static,
+    R: Default + Send + 'static,
 {
     type Response = S::Response;
     type Error = S::Error;
-    type Future = Either<S::Future, Ready<Result<S::Response, S::Error>>>;
+    type Future = BoxFuture<'static, Result<S::Response, S::Error>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, request: http::Request<B>) -> Self::Future {
-        match self.authz.judge(request.extensions().get(), request.uri().path()) {
-            Ok(()) => Either::Left(self.inner.call(request)),
-            Err(refused) => Either::Right(ready(Ok(refused.into_http()))),
+        let peer = request.extensions().get::<PeerInfo>().cloned();
+        let method = request.uri().path().to_owned();
+        let authz = self.authz.clone();
+        if let Err(reason) = authz.decide(peer.as_ref(), &method) {
+            let answer = refusal(reason, peer.as_ref(), &method).into_http();
+            authz.tell(peer.as_ref(), &method, &answer);
+            return Box::pin(ready(Ok(answer)));
         }
+        let answering = self.inner.call(request);
+        Box::pin(async move {
+            let answer = answering.await?;
+            authz.tell(peer.as_ref(), &method, &answer);
+            Ok(answer)
+        })
     }
 }

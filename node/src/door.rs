@@ -53,8 +53,8 @@ impl Door {
         else {
             return self.turned_away(address, "too many handshakes at once");
         };
-        let limit = self.options.handshake_timeout;
-        let greeted = handshake::accept(tcp, address, &self.credentials, limit).await;
+        let limits = (self.options.handshake_timeout, &self.addresses);
+        let greeted = handshake::accept(tcp, address, &self.credentials, limits).await;
         drop(under_way);
         match greeted {
             Ok((tls, peer)) => match self.admit(&peer) {
@@ -70,7 +70,10 @@ impl Door {
     /// Whether the peer may be here; what it may call is decided call by call.
     fn admit(&self, peer: &PeerInfo) -> Result<(Lease, CancellationToken), String> {
         // Listed first, asked second: a revocation in between finds it in the list.
-        let limit = self.options.connections_per_peer;
+        let limit = match peer.host() {
+            Some(_) => self.options.connections_per_agent,
+            None => self.options.connections_per_peer,
+        };
         let admitted =
             self.services.connections.admit(peer, limit).map_err(|error| chain(&error))?;
         let authz = &self.services.authz;

@@ -13,7 +13,11 @@ use tokio::net::TcpStream;
 use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 
 use crate::{
-    certificate::CertificateError, live::LiveCredentials, peer::PeerInfo, protocol::Protocol,
+    certificate::CertificateError,
+    live::LiveCredentials,
+    peer::PeerInfo,
+    protocol::Protocol,
+    rate::{Rate, Rates, TooOften, network},
 };
 
 /// A connection did not get as far as saying who it is.
@@ -29,6 +33,8 @@ pub(crate) enum HandshakeError {
     Protocol,
     #[error("read the client's certificate")]
     Certificate(#[source] CertificateError),
+    #[error("let somebody enrol from there again")]
+    Often(#[source] TooOften),
 }
 
 /// Greets a client, at most for `limit`.
@@ -36,28 +42,50 @@ pub(crate) async fn accept(
     tcp: TcpStream,
     address: SocketAddr,
     credentials: &LiveCredentials,
-    limit: Duration,
+    (limit, addresses): (Duration, &Addresses),
 ) -> Result<(TlsStream<TcpStream>, PeerInfo), HandshakeError> {
     tcp.set_nodelay(true).map_err(HandshakeError::Socket)?;
-    let greeted = tokio::time::timeout(limit, greet(tcp, credentials)).await;
-    let tls = greeted.map_err(HandshakeError::Slow)?.map_err(HandshakeError::Tls)?;
+    let may_enroll = || addresses.may_enroll(address.ip(), Instant::now());
+    let greeted = tokio::time::timeout(limit, greet(tcp, credentials, may_enroll)).await;
+    let tls = greeted.map_err(HandshakeError::Slow)??;
     let peer = PeerInfo::read(tls.get_ref().1, address).map_err(HandshakeError::Certificate)?;
     Ok((tls, peer.ok_or(HandshakeError::Protocol)?))
 }
 
-/// Enrolment has a configuration of its own, so that nothing else works without a certificate.
-async fn greet(tcp: TcpStream, credentials: &LiveCredentials) -> io::Result<TlsStream<TcpStream>> {
-    let hello = LazyConfigAcceptor::new(Acceptor::default(), tcp).await?;
+/// Enrolment has a configuration of its own, so that nothing else works without a certificate. One
+/// too many is turned away before anything is computed for it.
+async fn greet(
+    tcp: TcpStream,
+    credentials: &LiveCredentials,
+    may_enroll: impl Fn() -> Result<(), TooOften>,
+) -> Result<TlsStream<TcpStream>, HandshakeError> {
+    let hello = LazyConfigAcceptor::new(Acceptor::default(), tcp).await;
+    let hello = hello.map_err(HandshakeError::Tls)?;
     let in_use = credentials.in_use();
     let is_enrolment = |name| Protocol::from_alpn(name) == Some(Protocol::Enroll);
     let enrolls = hello.client_hello().alpn().is_some_and(|mut names| names.any(is_enrolment));
-    let config = if enrolls { &in_use.newcomers } else { &in_use.members };
-    hello.into_stream(config.clone()).await
+    let config = if enrolls {
+        may_enroll().map_err(HandshakeError::Often)?;
+        &in_use.newcomers
+    } else {
+        &in_use.members
+    };
+    hello.into_stream(config.clone()).await.map_err(HandshakeError::Tls)
 }
 
 /// Counts by address: handshakes under way, and what was said about an address.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Addresses(Arc<Mutex<HashMap<IpAddr, Known>>>);
+#[derive(Clone, Debug)]
+pub(crate) struct Addresses {
+    known: Arc<Mutex<HashMap<IpAddr, Known>>>,
+    enrolments: Arc<Rates<IpAddr>>,
+}
+
+impl Default for Addresses {
+    fn default() -> Self {
+        let enrolments = Arc::new(Rates::new(ENROLMENTS, REMEMBERED));
+        Self { known: Arc::default(), enrolments }
+    }
+}
 
 #[derive(Debug, Default)]
 struct Known {
@@ -67,6 +95,8 @@ struct Known {
 
 /// So many addresses are remembered; those of which nothing is known any more make place.
 const REMEMBERED: usize = 10_000;
+/// Handshakes for enrolment of one address: nobody needs a certificate for them.
+const ENROLMENTS: Rate = Rate { burst: 20, every: Duration::from_secs(1) };
 /// An address is spoken of once in this time.
 const QUIET: Duration = Duration::from_mins(1);
 
@@ -113,8 +143,13 @@ impl Addresses {
         !said
     }
 
+    /// Whether one more may come from an address to be enrolled.
+    fn may_enroll(&self, address: IpAddr, now: Instant) -> Result<(), TooOften> {
+        self.enrolments.take(network(address), now)
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, Known>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Identity, mTLS, channels, tasks and telemetry.
 
 pub mod address;
+pub mod audit;
 pub mod authz;
 pub mod backoff;
 pub mod certificate;
@@ -17,6 +18,7 @@ pub mod key_request;
 pub mod live;
 pub mod peer;
 pub mod protocol;
+pub mod rate;
 pub mod reverse;
 pub mod server;
 pub mod status;

@@ -39,8 +39,10 @@ pub struct ServerOptions {
     pub handshake_timeout: Duration,
     /// Handshakes under way at once from one address.
     pub handshakes_per_address: usize,
-    /// Connections of one certificate.
+    /// Connections of one operator's certificate, or of one address without one.
     pub connections_per_peer: usize,
+    /// Connections of one agent, which needs two, and a few while old ones are not known to be dead.
+    pub connections_per_agent: usize,
     /// How often open connections are compared with what was revoked.
     pub sweep_period: Duration,
     /// How long calls under way may take to end at a shutdown.
@@ -55,6 +57,7 @@ impl Default for ServerOptions {
             handshake_timeout: Duration::from_secs(10),
             handshakes_per_address: 64,
             connections_per_peer: 64,
+            connections_per_agent: 16,
             sweep_period: Duration::from_secs(30),
             shutdown_grace: Duration::from_secs(5),
             keepalive: Keepalive::default(),

@@ -46,6 +46,32 @@ pub fn to_failure(status: &Status, otherwise: Reason) -> Failure {
     }
 }
 
+/// Why a call was refused; nothing when it was answered, or when it failed on its way. A message
+/// that the transport itself could not take has no reason of ours: it is what no caller of ours
+/// sends.
+pub fn refusal(status: &Status) -> Option<Failure> {
+    let otherwise = match status.code() {
+        Code::Ok
+        | Code::Cancelled
+        | Code::Unknown
+        | Code::DeadlineExceeded
+        | Code::Aborted
+        | Code::Unavailable => return reason(status).map(|it| to_failure(status, it)),
+        Code::ResourceExhausted => Reason::LimitReached,
+        Code::InvalidArgument
+        | Code::NotFound
+        | Code::AlreadyExists
+        | Code::PermissionDenied
+        | Code::FailedPrecondition
+        | Code::OutOfRange
+        | Code::Unimplemented
+        | Code::Internal
+        | Code::DataLoss
+        | Code::Unauthenticated => Reason::InvalidInput,
+    };
+    Some(to_failure(status, otherwise))
+}
+
 /// Whether the same call may succeed once the other end is back: nothing was decided about it.
 pub fn is_outage(status: &Status) -> bool {
     match reason(status) {
@@ -68,6 +94,17 @@ mod tests {
         assert_eq!(status.code(), Code::ResourceExhausted);
         assert_eq!(to_failure(&status, Reason::Internal), failure);
         assert!(!is_outage(&status));
+    }
+
+    #[test]
+    fn what_the_transport_cannot_take_is_a_refusal_and_what_it_loses_is_none() {
+        let of = |status: &Status| refusal(status).map(|it| it.reason);
+        assert_eq!(of(&Status::out_of_range("too large")), Some(Reason::InvalidInput));
+        assert_eq!(of(&Status::internal("not protobuf")), Some(Reason::InvalidInput));
+        assert_eq!(of(&Status::cancelled("gone")), None);
+        assert_eq!(of(&Status::ok("")), None);
+        let busy = of_failure(&Failure::new(Reason::RepositoryLocked, "wait"));
+        assert_eq!(of(&busy), Some(Reason::RepositoryLocked));
     }
 
     #[test]

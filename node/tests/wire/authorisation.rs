@@ -189,7 +189,7 @@ async fn the_sweep_cuts_a_reversed_connection_whose_certificate_has_expired() {
 
 #[tokio::test]
 async fn one_certificate_has_only_so_many_connections() {
-    let options = ServerOptions { connections_per_peer: 2, ..quick() };
+    let options = ServerOptions { connections_per_agent: 2, ..quick() };
     let controller = Controller::start_with(options).await;
     let credentials = controller.fleet.live(agent(), 365);
     let dialer = controller.dialer(&credentials);

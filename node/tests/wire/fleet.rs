@@ -14,7 +14,8 @@ use lazarette_core::{
 };
 use lazarette_node::{
     address::Address,
-    authz::{Authz, Caller, LogAudit, Revoked, Rule, Table, allow},
+    audit::LogAudit,
+    authz::{Authz, Caller, Revoked, Rule, Table, allow},
     certificate::{Certificate, CertificateDer, KeyFingerprint, Serial},
     clock::{Clock, SettableClock},
     connections::Connections,

@@ -249,6 +249,22 @@ async fn one_address_has_only_so_many_handshakes_at_once() {
     assert_eq!(within(second.read(&mut [0])).await.unwrap_or(0), 0);
 }
 
+#[tokio::test]
+async fn t9_somebody_who_would_enrol_again_and_again_is_turned_away_and_members_are_not() {
+    let controller = Controller::start().await;
+    let protocols = &["lazarette-enroll"][..];
+    let stranger = Stranger { version: &TLS13, protocols, certificate: None };
+
+    let mut welcome = 0;
+    while stranger.greet(&controller).await.is_ok() {
+        welcome += 1;
+        assert!(welcome < 200, "nobody turns it away");
+    }
+
+    assert!(welcome >= 20, "only {welcome} were let in");
+    assert!(ask(&controller.member(agent()).await.1, WHO).await.is_ok());
+}
+
 /// Something that listens, answers with `answer` and then keeps quiet.
 async fn something_else(answer: &'static [u8], closes: bool) -> std::net::SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
