@@ -1,22 +1,24 @@
 //! Configuration: the few things an operator may set about an agent. Works without a file.
 
 use std::{
-    fs, io,
+    io,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use jiff::SignedDuration;
-use serde::{Deserialize, Deserializer, de::Error as _};
+use lazarette_node::settings::Fields;
+pub use lazarette_node::settings::SettingsError as ConfigError;
 
 use crate::{docker::Patience, held::Persistence};
+
+/// No time is longer.
+const YEAR: Duration = Duration::from_hours(366 * 24);
 
 /// Where the configuration is looked for when nobody says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/lazarette/agent.toml";
 
 /// What an operator may set, checked.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// Where holds, runs and the host's identity are kept.
     pub state_dir: PathBuf,
@@ -29,38 +31,27 @@ pub struct Config {
 }
 
 /// How long things may take; each as text: `"90s"`, `"10m"`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timers {
     /// The longest that a backup holds a stack, whatever its plan says.
-    #[serde(deserialize_with = "duration")]
     pub hold_budget: Duration,
     /// How long a run waits for a controller that does not answer.
-    #[serde(deserialize_with = "duration")]
     pub controller_patience: Duration,
     /// How long a run waits for the Docker Engine to come back before it gives up a thaw.
-    #[serde(deserialize_with = "duration")]
     pub docker_patience: Duration,
     /// How long a restored stack has to become healthy.
-    #[serde(deserialize_with = "duration")]
     pub health: Duration,
     /// Without a health check: up for so long without a restart is healthy.
-    #[serde(deserialize_with = "duration")]
     pub healthy_after: Duration,
     /// How often holds are looked at.
-    #[serde(deserialize_with = "duration")]
     pub reaper: Duration,
     /// The longest pause between two attempts to reach the controller.
-    #[serde(deserialize_with = "duration")]
     pub reconnect: Duration,
     /// How long a quiet connection is left alone before the other end is pinged.
-    #[serde(deserialize_with = "duration")]
     pub keepalive: Duration,
     /// How long an ended run is remembered.
-    #[serde(deserialize_with = "duration")]
     pub remember_runs: Duration,
     /// How long a shutdown waits for stacks to run again.
-    #[serde(deserialize_with = "duration")]
     pub shutdown: Duration,
 }
 
@@ -108,79 +99,48 @@ impl Timers {
     }
 }
 
-/// The configuration cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// The file cannot be read.
-    #[error("read the configuration `{}`", path.display())]
-    Read {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// The file is not TOML.
-    #[error("read the configuration `{}` as TOML", path.display())]
-    Syntax {
-        /// Which.
-        path: PathBuf,
-        /// Where and why.
-        #[source]
-        source: Box<toml::de::Error>,
-    },
-    /// A key cannot be, or has a value that cannot be.
-    #[error("use `{field}` of the configuration `{}`", path.display())]
-    Field {
-        /// Which file.
-        path: PathBuf,
-        /// Which key.
-        field: String,
-        /// Why.
-        #[source]
-        source: Box<toml::de::Error>,
-    },
-}
-
 impl Config {
     /// The file at `path`; or, when nobody named one, the default file if there is one, else the
     /// defaults.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`]: a file that was named must be there.
+    /// [`ConfigError`], with every mistake: a file that was named must be there.
     pub fn load(path: Option<&Path>) -> Result<Self, ConfigError> {
         let named = path.is_some();
-        let path = path.unwrap_or(Path::new(DEFAULT_PATH));
-        match fs::read_to_string(path) {
-            Ok(text) => Self::parse(path, &text),
-            Err(error) if error.kind() == io::ErrorKind::NotFound && !named => Ok(Self::default()),
-            Err(source) => Err(ConfigError::Read { path: path.to_owned(), source }),
+        match Fields::load(path.unwrap_or(Path::new(DEFAULT_PATH)), check) {
+            Err(ConfigError::Read { source, .. })
+                if source.kind() == io::ErrorKind::NotFound && !named =>
+            {
+                Ok(Self::default())
+            }
+            loaded => loaded,
         }
-    }
-
-    fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
-        let document = toml::Deserializer::parse(text).map_err(|source| ConfigError::Syntax {
-            path: path.to_owned(),
-            source: Box::new(source),
-        })?;
-        serde_path_to_error::deserialize(document).map_err(|error| {
-            let field = error.path().to_string();
-            let source = Box::new(error.into_inner());
-            ConfigError::Field { path: path.to_owned(), field, source }
-        })
     }
 }
 
-/// More than nothing and at most a year.
-fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(from)?;
-    let refused =
-        || D::Error::custom(format!("`{text}` is not a duration like \"90s\" or \"10m\""));
-    let parsed: SignedDuration = text.parse().map_err(|_why| refused())?;
-    let duration = Duration::try_from(parsed).map_err(|_why| refused())?;
-    let year = Duration::from_hours(366 * 24);
-    if duration.is_zero() || duration > year { Err(refused()) } else { Ok(duration) }
+/// Takes every field; what is absent is as by default.
+#[expect(clippy::unnecessary_wraps, reason = "what `Fields` asks for")]
+fn check(fields: &mut Fields) -> Option<Config> {
+    let default = Config::default();
+    let it = default.timers;
+    let state_dir = fields.directory("state_dir").unwrap_or(default.state_dir);
+    let docker_socket = fields.path("docker_socket").unwrap_or(default.docker_socket);
+    let policy_file = fields.path("policy_file").unwrap_or(default.policy_file);
+    let mut time = |field, default| fields.duration(field, default, YEAR);
+    let timers = Timers {
+        hold_budget: time("timers.hold_budget", it.hold_budget),
+        controller_patience: time("timers.controller_patience", it.controller_patience),
+        docker_patience: time("timers.docker_patience", it.docker_patience),
+        health: time("timers.health", it.health),
+        healthy_after: time("timers.healthy_after", it.healthy_after),
+        reaper: time("timers.reaper", it.reaper),
+        reconnect: time("timers.reconnect", it.reconnect),
+        keepalive: time("timers.keepalive", it.keepalive),
+        remember_runs: time("timers.remember_runs", it.remember_runs),
+        shutdown: time("timers.shutdown", it.shutdown),
+    };
+    Some(Config { state_dir, docker_socket, policy_file, timers })
 }
 
 #[cfg(test)]
@@ -190,7 +150,8 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Result<Config, String> {
-        Config::parse(Path::new("agent.toml"), text).map_err(|error| chain(&error))
+        let parsed = Fields::parse(Path::new("agent.toml"), text.as_bytes(), check);
+        parsed.map_err(|error| chain(&error))
     }
 
     #[test]
@@ -214,14 +175,22 @@ mod tests {
     fn an_error_names_the_file_the_key_and_the_way_out() {
         for (text, needles) in [
             ("[timers]\nhold_budget = 90", ["agent.toml", "timers.hold_budget"]),
-            ("[timers]\nhold_budget = \"90\"", ["timers.hold_budget", "\"90s\""]),
+            ("[timers]\nhold_budget = \"90\"", ["timers.hold_budget", "\"30s\""]),
             ("[timers]\nhold_budget = \"0s\"", ["timers.hold_budget", "0s"]),
-            ("[timers]\nhold_budgte = \"9s\"", ["hold_budgte", "hold_budget"]),
+            ("[timers]\nhealth = \"400d\"", ["timers.health", "366 days"]),
+            ("[timers]\nhold_budgte = \"9s\"", ["timers.hold_budgte", "timers.hold_budget`?"]),
             ("controller = \"x\"", ["controller", "state_dir"]),
-            ("state_dir = ", ["agent.toml", "TOML"]),
+            ("docker_socket = \"docker.sock\"", ["docker_socket", "absolute"]),
+            ("state_dir = ", ["agent.toml", "line 1"]),
         ] {
             let error = parse(text).unwrap_err();
             assert!(needles.iter().all(|it| error.contains(it)), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn every_mistake_is_reported_at_once() {
+        let text = "state_dir = 1\npolicy_file = \"..\"\nlgo = 1\n[timers]\nhealth = 3\nx = \"1s\"";
+        assert_eq!(parse(text).unwrap_err().lines().count(), 1 + 5);
     }
 }

@@ -12,7 +12,7 @@ use lazarette_core::{
     error::{Reason, ReasonedError},
     name::StackName,
 };
-use serde::{Deserialize, Deserializer, de};
+use lazarette_node::settings::{Fields, LONGEST, SettingsError};
 
 /// Where the policy is when nobody says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/lazarette/agent-policy.toml";
@@ -38,26 +38,34 @@ pub struct Policy {
     denied: Option<String>,
 }
 
-/// The file, as it is written.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// What the file says.
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Rules {
     allow_backup: bool,
     allow_restore: bool,
-    #[serde(default = "all_stacks")]
     stacks: Vec<Pattern>,
-    #[serde(default)]
-    extra_paths: Vec<ExtraPath>,
-    #[serde(default = "an_hour", deserialize_with = "duration")]
+    extra_paths: Vec<PathBuf>,
     max_hold: Duration,
 }
 
-fn all_stacks() -> Vec<Pattern> {
-    vec![Pattern("*".to_owned())]
-}
-
-const fn an_hour() -> Duration {
-    Duration::from_hours(1)
+/// Takes every field; nothing when one of those that must be there has no value.
+fn rules(fields: &mut Fields) -> Option<Rules> {
+    let mut allowed = |field| {
+        let flag = fields.flag(field);
+        fields.require(field, "true or false");
+        flag
+    };
+    let (allow_backup, allow_restore) = (allowed("allow_backup"), allowed("allow_restore"));
+    let stacks = fields.list("stacks", pattern);
+    let extra_paths = fields.list("extra_paths", extra_path).unwrap_or_default();
+    let max_hold = fields.duration("max_hold", Duration::from_hours(1), LONGEST);
+    Some(Rules {
+        allow_backup: allow_backup?,
+        allow_restore: allow_restore?,
+        stacks: stacks.unwrap_or_else(|| vec![Pattern("*".to_owned())]),
+        extra_paths,
+        max_hold,
+    })
 }
 
 /// The policy forbids something, or cannot be relied on.
@@ -104,15 +112,16 @@ impl Policy {
     ///
     /// # Errors
     ///
-    /// Why it is none, as a clause that names key and line.
+    /// Why it is none, as a clause that names every key that is wrong.
     pub fn parse(path: &Path, text: &str) -> Result<Self, String> {
-        let rules = toml::Deserializer::parse(text)
-            .map_err(|error| format!("is not TOML: {}", error.to_string().trim()))?;
-        let rules = serde_path_to_error::deserialize(rules).map_err(|error| {
-            let key = error.path().to_string();
-            format!("is wrong at `{key}`: {}", error.inner().to_string().trim())
-        })?;
-        Ok(Self { path: path.to_owned(), rules, denied: None })
+        match Fields::parse(path, text.as_bytes(), rules) {
+            Ok(rules) => Ok(Self { path: path.to_owned(), rules, denied: None }),
+            Err(SettingsError::Wrong { problems, .. }) => {
+                let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
+                Err(format!("is wrong: {}", problems.join("; ")))
+            }
+            Err(SettingsError::Read { source, .. }) => Err(format!("cannot be read: {source}")),
+        }
     }
 
     fn deny_all(path: &Path, why: String) -> Self {
@@ -166,7 +175,7 @@ impl Policy {
     /// Whether `extra_paths` has `path` or a directory above it.
     pub fn has_path(&self, path: &Path) -> bool {
         let rules = self.denied.is_none();
-        rules && is_plain(path) && self.rules.extra_paths.iter().any(|it| path.starts_with(&it.0))
+        rules && is_plain(path) && self.rules.extra_paths.iter().any(|it| path.starts_with(it))
     }
 
     /// Whether `path`, which is not below a project's directory, may be read and written.
@@ -238,45 +247,19 @@ impl Pattern {
     }
 }
 
-impl<'de> Deserialize<'de> for Pattern {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(from)?;
-        let example = text.replace('*', "x");
-        let name = example.parse::<StackName>();
-        name.map_err(|error| de::Error::custom(format!("{error}; `*` stands for any characters")))?;
-        Ok(Self(text))
-    }
+fn pattern(text: &str) -> Result<Pattern, String> {
+    let example = text.replace('*', "x").parse::<StackName>();
+    example.map_err(|error| format!("{error}; `*` stands for any characters"))?;
+    Ok(Pattern(text.to_owned()))
 }
 
 /// A directory outside of all projects.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct ExtraPath(PathBuf);
-
-impl<'de> Deserialize<'de> for ExtraPath {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let path = PathBuf::deserialize(from)?;
-        if !is_plain(&path) || path == Path::new("/") {
-            return Err(de::Error::custom("an absolute directory without `..` is wanted, not `/`"));
-        }
-        Ok(Self(path))
+fn extra_path(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    if is_plain(&path) && path != Path::new("/") {
+        return Ok(path);
     }
-}
-
-/// `"90s"`, `"15m"`, `"1h"`.
-fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(from)?;
-    let wanted = || de::Error::custom("a number with its unit is wanted: \"90s\", \"15m\", \"1h\"");
-    let unit = text.chars().last().ok_or_else(wanted)?;
-    let seconds = match unit {
-        's' => 1,
-        'm' => 60,
-        'h' => 3600,
-        _ => return Err(wanted()),
-    };
-    let number = text.strip_suffix(unit).unwrap_or_default();
-    let number: u64 = number.parse().map_err(|_error| wanted())?;
-    let total = number.checked_mul(seconds).filter(|it| (1..=7 * 86_400).contains(it));
-    total.map(Duration::from_secs).ok_or_else(|| de::Error::custom("1 s to 7 days are possible"))
+    Err("must be an absolute directory without `..`, not `/`".to_owned())
 }
 
 /// The policy that a host has when nobody wrote another.

@@ -1,6 +1,12 @@
 //! App: the controller's parts, wired once, then run.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use lazarette_core::error::Failure;
 use lazarette_node::{
@@ -35,7 +41,7 @@ use crate::{
     fleet::Fleet,
     grants::Grants,
     init::STORE_DIR,
-    pki::{Authority, PkiError},
+    pki::{AUTHORITY_FILE, Authority, PkiError},
     places::Places,
     rebuild::Rebuild,
     rpc::{
@@ -44,7 +50,7 @@ use crate::{
         storage::StorageRpc,
     },
     runs::{Parts, RunOptions, Runs},
-    secrets::{Secrets, SecretsError},
+    secrets::{SECRET_FILES, Secrets, SecretsError},
     store::{
         DiskStore, OpenError, Options, Store, StoreError, StoreState, catalog::Catalog, fleet,
         hosts::Hosts, revocations::Revocations, runs::Runs as Records,
@@ -85,6 +91,12 @@ pub enum AppError {
         .0.display()
     )]
     Mixed(PathBuf),
+    /// Files that hold keys can be read by others.
+    #[error("start the controller: others than their owner can read its keys; run `chmod 600 {0}`")]
+    Exposed(
+        /// All of them, as a shell takes them.
+        String,
+    ),
     /// The authority cannot be used.
     #[error("load the fleet's authority")]
     Pki(#[source] PkiError),
@@ -265,8 +277,12 @@ impl App {
 
 async fn open(config: &Config) -> Result<(Arc<Authority>, Arc<dyn Store>), AppError> {
     let dir = &config.state_dir;
-    if !dir.join(crate::pki::AUTHORITY_FILE).exists() {
+    if !dir.join(AUTHORITY_FILE).exists() {
         return Err(AppError::NotInitialised(dir.clone()));
+    }
+    let exposed: Vec<_> = exposed(dir).iter().map(|path| path.display().to_string()).collect();
+    if !exposed.is_empty() {
+        return Err(AppError::Exposed(exposed.join(" ")));
     }
     let authority = Authority::load(dir).map_err(AppError::Pki)?;
     let path = dir.join(STORE_DIR);
@@ -281,6 +297,15 @@ async fn open(config: &Config) -> Result<(Arc<Authority>, Arc<dyn Store>), AppEr
         Some(_other) => Err(AppError::Mixed(dir.clone())),
         None => Err(AppError::NotInitialised(dir.clone())),
     }
+}
+
+/// The files of keys in `dir` that others than their owner can read.
+fn exposed(dir: &Path) -> Vec<PathBuf> {
+    let keys = [AUTHORITY_FILE, CREDENTIALS_FILE].into_iter().chain(SECRET_FILES);
+    let is_open = |path: &PathBuf| {
+        std::fs::metadata(path).is_ok_and(|about| about.permissions().mode() & 0o077 != 0)
+    };
+    keys.map(|name| dir.join(name)).filter(is_open).collect()
 }
 
 fn credentials(

@@ -13,6 +13,8 @@ use zeroize::Zeroizing;
 const CONTROLLER_FILE: &str = "repositories.secret";
 /// The recovery passphrase after scrypt: it makes key files, but is not the passphrase.
 const RECOVERY_FILE: &str = "recovery.json";
+/// The files in the controller's directory that hold secrets.
+pub const SECRET_FILES: [&str; 2] = [CONTROLLER_FILE, RECOVERY_FILE];
 /// Readable by nobody else.
 const MODE: u32 = 0o600;
 

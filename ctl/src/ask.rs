@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::{self, BufRead as _, Read as _},
+    os::unix::fs::PermissionsExt as _,
     path::Path,
 };
 
@@ -52,7 +53,7 @@ pub fn passphrase(
 ) -> Result<Zeroizing<String>, CtlError> {
     let text = match file {
         Some(path) if path == Path::new("-") => read_text(&mut io::stdin().lock()),
-        Some(path) => fs::File::open(path).and_then(|mut file| read_text(&mut file)),
+        Some(path) => own_file(path).and_then(|mut file| read_text(&mut file)),
         None if output.can_ask() => {
             let terminal = console::Term::stderr();
             let asked = terminal.write_str(question).and_then(|()| terminal.read_secure_line());
@@ -66,6 +67,21 @@ pub fn passphrase(
     };
     let text = text.map_err(|source| CtlError::Input { what: what(), source })?;
     Ok(Zeroizing::new(text.trim_end_matches(['\r', '\n']).to_owned()))
+}
+
+/// Opens a file that nobody else can read; pipes and terminals are not files.
+fn own_file(path: &Path) -> io::Result<fs::File> {
+    let file = fs::File::open(path)?;
+    let about = file.metadata()?;
+    let mode = about.permissions().mode() & 0o777;
+    if about.is_file() && mode & 0o077 != 0 {
+        let shown = path.display();
+        let what = format!(
+            "it can be read by others than its owner (mode {mode:03o}): run `chmod 600 {shown}`"
+        );
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, what));
+    }
+    Ok(file)
 }
 
 fn read_text(from: &mut impl io::Read) -> io::Result<Zeroizing<String>> {

@@ -10,8 +10,9 @@ use lazarette_node::{
     address::Address,
     credentials::{Credentials, CredentialsError},
     durable::{self, DurableError},
+    settings::{Fields, SettingsError},
 };
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::Surroundings;
 
@@ -33,14 +34,13 @@ pub enum ContextsError {
         #[source]
         source: io::Error,
     },
-    /// The file is not what it should be.
-    #[error("understand the contexts file `{}`", path.display())]
-    Malformed {
+    /// The file has mistakes.
+    #[error("check the contexts file `{}`: {problems}", path.display())]
+    Wrong {
         /// The file.
         path: PathBuf,
-        /// The line and what is wrong there.
-        #[source]
-        source: Box<toml::de::Error>,
+        /// All of them, each with its field.
+        problems: String,
     },
     /// There is no context of that name.
     #[error("there is no context `{name}` in `{}`; there are: {known}", path.display())]
@@ -96,7 +96,7 @@ impl ContextsError {
             }
             Self::Unknown { .. } => "`ctl context list` lists them",
             Self::Taken { .. } => "import it under another name: `--name NAME`",
-            Self::Malformed { .. } => {
+            Self::Wrong { .. } => {
                 "it has `current = \"NAME\"` and for each context `[[contexts]]` with name, controller, credentials_file"
             }
             Self::Read { .. } | Self::Credentials { .. } | Self::Write(_) | Self::Directory { .. } | Self::Encode(_) => {
@@ -108,8 +108,7 @@ impl ContextsError {
 }
 
 /// One controller, and as whom to talk to it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Context {
     /// What it is called here.
     pub name: OperatorName,
@@ -126,14 +125,31 @@ pub struct Contexts {
     known: Known,
 }
 
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, Default, Serialize)]
 struct Known {
     /// The one that is used when none is named.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     current: Option<OperatorName>,
-    #[serde(default)]
     contexts: Vec<Context>,
+}
+
+/// Takes what a file has.
+#[expect(clippy::unnecessary_wraps, reason = "what `Fields` asks for")]
+fn known(fields: &mut Fields) -> Option<Known> {
+    const NAME: &str = "a name of letters, digits, `.`, `_` and `-`: \"admin\"";
+    let current = fields.parsed("current", NAME);
+    let contexts = fields.tables("contexts", |it| {
+        const ADDRESS: &str = "host:port of a controller: \"vault.example.org:7443\"";
+        const FILE: &str = "the path of a file of credentials: \"admin.pem\"";
+        let (name, controller) = (it.parsed("name", NAME), it.parsed("controller", ADDRESS));
+        let credentials_file = it.text("credentials_file").map(PathBuf::from);
+        it.require("name", NAME);
+        it.require("controller", ADDRESS);
+        it.require("credentials_file", FILE);
+        let (name, controller, credentials_file) = (name?, controller?, credentials_file?);
+        Some(Context { name, controller, credentials_file })
+    });
+    Some(Known { current, contexts })
 }
 
 /// Which file: the one named on the command line, in the environment, or in the home directory.
@@ -152,17 +168,17 @@ impl Contexts {
     /// # Errors
     /// [`ContextsError::Absent`], or what is wrong with the file.
     pub fn load(path: &Path) -> Result<Self, ContextsError> {
-        let text = fs::read_to_string(path).map_err(|source| {
-            if source.kind() == io::ErrorKind::NotFound {
-                return ContextsError::Absent(path.to_owned());
+        match Fields::load(path, known) {
+            Ok(known) => Ok(Self { path: path.to_owned(), known }),
+            Err(SettingsError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                Err(ContextsError::Absent(path.to_owned()))
             }
-            ContextsError::Read { path: path.to_owned(), source }
-        })?;
-        let known = toml::from_str(&text).map_err(|source| ContextsError::Malformed {
-            path: path.to_owned(),
-            source: Box::new(source),
-        })?;
-        Ok(Self { path: path.to_owned(), known })
+            Err(SettingsError::Read { path, source }) => Err(ContextsError::Read { path, source }),
+            Err(SettingsError::Wrong { path, problems }) => {
+                let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
+                Err(ContextsError::Wrong { path, problems: problems.join("; ") })
+            }
+        }
     }
 
     /// The same, or none when there is no file yet.

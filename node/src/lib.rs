@@ -21,6 +21,7 @@ pub mod protocol;
 pub mod rate;
 pub mod reverse;
 pub mod server;
+pub mod settings;
 pub mod status;
 pub mod stream;
 pub mod tasks;

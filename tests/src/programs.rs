@@ -136,9 +136,7 @@ healthy_after = "2s"
 /// What a controller's configuration says in addition to what `init` wrote.
 const CONTROLLER_CONFIG_MORE: &str = r#"
 [timers]
-reconnect = "1s"
 keepalive = "2s"
-lost_contact = "5s"
 "#;
 
 fn passphrase_in(printed: &str) -> Result<String> {

@@ -47,7 +47,8 @@ fn b5_an_unknown_key_is_answered_with_the_nearest_known_one() {
     let cases = [
         ("adress = 1", "adress = 1: is not a key; did you mean `address`?"),
         ("[limits]\nrun_total = 1", "did you mean `limits.runs_total`?"),
-        ("[timers]\nlost_contacts = \"1s\"", "did you mean `timers.lost_contact`?"),
+        ("[timers]\nrun_lost = \"1s\"", "did you mean `timers.run_lost_after`?"),
+        ("timers.lost_contact = \"1s\"", "timers.lost_contact = \"1s\": is not a key"),
         ("zzz = 1", "zzz = 1: is not a key; there are listen, address, state_dir"),
         ("[timers.more]\nx = 1", "timers.more.x = 1: is not a key"),
     ];
@@ -87,7 +88,7 @@ fn b7_wrong_types_and_numbers_are_refused_with_what_was_found() {
         ("timers.keepalive = \"-1s\"", "must be a time with its unit"),
         ("timers.keepalive = \"0s\"", "must be a time with its unit"),
         ("timers.keepalive = \"8d\"", "must be a time with its unit"),
-        ("timers.keepalive = \"2m\"", "timers.lost_contact: must be longer than timers.keepalive"),
+        ("timers.keepalive = \"1h\"", "run_lost_after: must be longer than timers.keepalive"),
         ("log = [1]", "log = [1]: must be a text"),
         ("log = \"a", "line"),
         ("log = \"a\"\nlog = \"b\"", "duplicate key"),

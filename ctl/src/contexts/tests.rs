@@ -42,16 +42,26 @@ fn an_unknown_context_is_refused_with_those_there_are() {
 }
 
 #[test]
-fn a_mistake_in_the_file_is_named_with_its_line() {
-    for (text, part) in [
-        ("curent = \"admin\"", "curent"),
-        (&TWO.replace("vault:7443", "vault"), "host:port"),
-        (&TWO.replace("\"ci\"", "\"../ci\""), "not a name"),
+fn every_mistake_in_the_file_is_named_with_its_field() {
+    let wrong = TWO.replace("vault:7443", "vault").replace("\"ci\"", "\"../ci\"");
+    let wrong =
+        wrong.replace("current", "curent").replace("credentials_file = \"/etc", "key = \"/etc");
+    let (_dir, path) = written(&wrong);
+    let error = chain(&Contexts::load(&path).unwrap_err());
+    for part in [
+        "curent = \"admin\": is not a key; did you mean `current`?",
+        "contexts[0].controller = \"vault\": must be host:port",
+        "contexts[1].name = \"../ci\": must be a name",
+        "contexts[1].credentials_file: is missing",
+        "contexts[1].key = \"/etc/ci.pem\": is not a key",
     ] {
-        let (_dir, path) = written(text);
-        let error = chain(&Contexts::load(&path).unwrap_err());
-        assert!(error.contains(part) && error.contains("line"), "{error}");
+        assert!(error.contains(part), "{part} in {error}");
     }
+
+    let (_dir, path) = written("contexts = 3");
+    assert!(chain(&Contexts::load(&path).unwrap_err()).contains("[[contexts]]"));
+    let (_dir, path) = written("current = ");
+    assert!(chain(&Contexts::load(&path).unwrap_err()).contains("line 1"));
 }
 
 #[test]

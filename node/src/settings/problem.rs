@@ -1,15 +1,13 @@
-//! Config errors: every mistake in the file, for the one who must mend it.
+//! Problem: a mistake in a file of settings, for the one who must mend it; and all of them together.
 
-use std::fmt;
-use std::io;
-use std::path::PathBuf;
+use std::{fmt, io, path::PathBuf};
 
 /// The longest part of a received value that is shown, in characters.
 const SHOWN: usize = 200;
 
-/// Why a configuration is not used. Nothing was done with any part of it.
+/// Why settings are not used. Nothing was done with any part of them.
 #[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
+pub enum SettingsError {
     /// The file cannot be read.
     #[error("read the configuration `{}`", path.display())]
     Read {
