@@ -33,6 +33,7 @@ const RULES: &[Rule] = &[
     allow("/lazarette.controller.v1.RunService/WatchRun", EVERYONE),
     allow("/lazarette.controller.v1.RunService/PlanRun", EVERYONE),
     allow("/lazarette.controller.v1.RepositoryService/ListRepositories", EVERYONE),
+    allow("/lazarette.controller.v1.ControllerService/GetController", EVERYONE),
     // Backups.
     allow("/lazarette.controller.v1.RunService/StartBackup", &[Admin, Operator, Restorer, Ci]),
     allow("/lazarette.controller.v1.RunService/CancelRun", &[Admin, Operator, Restorer, Ci]),
@@ -44,7 +45,12 @@ const RULES: &[Rule] = &[
     allow("/lazarette.controller.v1.RunService/StartRestore", &[Admin, Restorer]),
     allow("/lazarette.controller.v1.RunService/ResumeRun", &[Admin, Restorer]),
     allow("/lazarette.controller.v1.RunService/RollBackRun", &[Admin, Restorer]),
+    // Who did what: for those who do everything, and those who only look.
+    allow("/lazarette.controller.v1.AuditService/ListAuditEntries", &[Admin, Viewer]),
+    allow("/lazarette.controller.v1.AuditService/VerifyAudit", &[Admin, Viewer]),
     // The fleet and its keys.
+    allow("/lazarette.controller.v1.CredentialService/ListCredentials", &[Admin]),
+    allow("/lazarette.controller.v1.CredentialService/RevokeCredentials", &[Admin]),
     allow("/lazarette.controller.v1.HostService/InviteHost", &[Admin]),
     allow("/lazarette.controller.v1.HostService/RemoveHost", &[Admin]),
     allow("/lazarette.controller.v1.RepositoryService/GetRepositoryPassword", &[Admin]),
@@ -86,7 +92,7 @@ mod tests {
 
     #[test]
     fn a_viewer_changes_nothing_and_a_pipeline_restores_nothing() {
-        for verb in ["Start", "Cancel", "Resume", "Roll", "Invite", "Remove", "Rebuild"] {
+        for verb in ["Start", "Cancel", "Resume", "Roll", "Invite", "Remove", "Rebuild", "Revoke"] {
             let changing = TABLE.rules().iter().filter(|rule| rule.method.contains(verb));
             for rule in changing {
                 assert!(!rule.callers.contains(&Viewer), "{}", rule.method);

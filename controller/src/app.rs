@@ -1,5 +1,7 @@
 //! App: the controller's parts, wired once, then run.
 
+mod services;
+
 use std::{
     net::SocketAddr,
     os::unix::fs::PermissionsExt as _,
@@ -10,7 +12,6 @@ use std::{
 
 use lazarette_core::error::Failure;
 use lazarette_node::{
-    audit::LogAudit,
     authz::Authz,
     clock::{Clock, ClockError, SystemClock},
     connections::Connections,
@@ -20,50 +21,34 @@ use lazarette_node::{
     server::{OnReversed, Server, ServerError, ServerOptions, Services},
     tasks::Tasks,
 };
-use lazarette_proto::{
-    controller::v1::{
-        certificate_service_server::CertificateServiceServer,
-        host_service_server::HostServiceServer, repository_service_server::RepositoryServiceServer,
-        run_service_server::RunServiceServer, snapshot_service_server::SnapshotServiceServer,
-        stack_service_server::StackServiceServer,
-    },
-    enrollment::v1::enrollment_service_server::EnrollmentServiceServer,
-    storage::v1::storage_service_server::StorageServiceServer,
-};
 use tokio_util::sync::CancellationToken;
-use tonic::service::Routes;
 use tracing::Span;
 
 use crate::{
     access,
     config::Config,
+    disks::Disks,
     feed::Feeds,
     fleet::Fleet,
     grants::Grants,
     init::STORE_DIR,
     pki::{AUTHORITY_FILE, Authority, PkiError},
     places::Places,
-    rebuild::Rebuild,
-    rpc::{
-        certificate::Certificates, enrollment::Enrollment, host::HostsRpc,
-        repository::RepositoriesRpc, run::RunsRpc, snapshot::SnapshotsRpc, stack::StacksRpc,
-        storage::StorageRpc,
-    },
     runs::{Parts, RunOptions, Runs},
     secrets::{SECRET_FILES, Secrets, SecretsError},
     store::{
-        DiskStore, OpenError, Options, Store, StoreError, StoreState, catalog::Catalog, fleet,
-        hosts::Hosts, revocations::Revocations, runs::Runs as Records,
+        DiskStore, OpenError, Options, Store, StoreError, StoreState, audit::Audit,
+        catalog::Catalog, credentials::Credentials, fleet, hosts::Hosts, revocations::Revocations,
+        runs::Runs as Records,
     },
     vaults::Vaults,
+    witness::{self, Clerk},
 };
 
 /// The controller's own certificate and key.
 const CREDENTIALS_FILE: &str = "controller.pem";
 /// After how many seconds an agent starts a stack again, whatever happens.
 const HOLD_BUDGET_SECONDS: u32 = 1800;
-/// The largest message of a service that carries packs in chunks of 1 MiB.
-const STORAGE_MESSAGE_BYTES: usize = 80 << 20;
 /// How often the certificate in use is looked at.
 const RENEWAL_PERIOD: Duration = Duration::from_hours(6);
 /// How long tasks may take to end.
@@ -143,6 +128,8 @@ pub struct App {
     store: Arc<dyn Store>,
     tasks: Tasks,
     renewal: Renewal,
+    clerk: Clerk,
+    disks: Disks,
 }
 
 /// What keeps the controller's own certificate young.
@@ -191,6 +178,7 @@ struct Shared {
     runs: Runs,
     revocations: Arc<Revocations>,
     connections: Connections,
+    disks: Disks,
 }
 
 impl App {
@@ -208,16 +196,16 @@ impl App {
         let keepalive = keepalive(config);
         let (fleet, own) = (shared.fleet.clone(), tasks.child());
         let on_reversed: OnReversed = Arc::new(move |stream| fleet.admit(&own, stream));
+        let (witness, clerk) = witness::pair(
+            Arc::clone(&shared.clock),
+            Audit::new(Arc::clone(&shared.store)),
+            Credentials::new(Arc::clone(&shared.store)),
+        );
         let revocations = Arc::clone(&shared.revocations);
-        let authz =
-            Authz::new(access::TABLE, revocations, Arc::new(LogAudit), Arc::clone(&shared.clock));
+        let authz = Authz::new(access::TABLE, revocations, witness, Arc::clone(&shared.clock));
         let services = Services {
-            calls: calls(config, &shared),
-            enrollment: Routes::new(EnrollmentServiceServer::new(Enrollment {
-                authority: Arc::clone(&shared.authority),
-                store: Arc::clone(&shared.store),
-                clock: Arc::clone(&shared.clock),
-            })),
+            calls: services::calls(config, &shared),
+            enrollment: services::enrollment(&shared),
             authz,
             on_reversed,
             connections: shared.connections.clone(),
@@ -232,7 +220,8 @@ impl App {
             names: vec![config.address.host().to_owned()],
         };
         let server = server.map_err(AppError::Server)?;
-        Ok(Self { server, runs: shared.runs, store: shared.store, tasks, renewal })
+        let Shared { runs, store, disks, .. } = shared;
+        Ok(Self { server, runs, store, tasks, renewal, clerk, disks })
     }
 
     /// Where it listens, with the port that was chosen when 0 was asked for.
@@ -242,8 +231,10 @@ impl App {
 
     /// Serves until cancelled, or until the store has failed.
     pub async fn run(self, cancel: CancellationToken) -> Ended {
-        let Self { server, runs, store, tasks, renewal } = self;
+        let Self { server, runs, store, tasks, renewal, clerk, disks } = self;
         tasks.spawn(Span::current(), |cancel| renewal.run(cancel));
+        tasks.spawn(Span::current(), |cancel| clerk.run(cancel));
+        tasks.spawn(Span::current(), |cancel| disks.watch(cancel));
         match runs.recover().await {
             Ok(0) => {}
             Ok(count) => tracing::info!(count, "going on with runs that are not over"),
@@ -340,6 +331,8 @@ async fn share(
     let fleet = Fleet::new(Hosts::new(Arc::clone(&store)), Arc::clone(&clock), keepalive(config));
     let places = Places::new(&store, fleet.clone());
     let grants = Grants::new();
+    let store_dir = config.state_dir.join(STORE_DIR);
+    let disks = Disks::new(Arc::clone(&store), store_dir, config.repositories_dir.clone());
     let runs = Runs::new(Parts {
         records: Records::new(Arc::clone(&store)),
         catalog: Catalog::new(Arc::clone(&store)),
@@ -350,6 +343,7 @@ async fn share(
         feeds: Feeds::new(),
         clock: Arc::clone(&clock),
         tasks: tasks.child(),
+        disks: disks.clone(),
         options: run_options(config),
     });
     let revocations = Arc::new(Revocations::load(Arc::clone(&store)).await?);
@@ -365,6 +359,7 @@ async fn share(
         runs,
         revocations,
         connections,
+        disks,
     })
 }
 
@@ -380,63 +375,4 @@ fn run_options(config: &Config) -> RunOptions {
 
 fn keepalive(config: &Config) -> Keepalive {
     Keepalive { interval: config.timers.keepalive, timeout: config.timers.keepalive }
-}
-
-/// Everything that is called with a certificate.
-fn calls(config: &Config, shared: &Shared) -> Routes {
-    let (store, clock) = (|| Arc::clone(&shared.store), || Arc::clone(&shared.clock));
-    let catalog = || Catalog::new(store());
-    let hosts = HostsRpc {
-        store: store(),
-        authority: Arc::clone(&shared.authority),
-        address: config.address.clone(),
-        fleet: shared.fleet.clone(),
-        runs: shared.runs.clone(),
-        revocations: Arc::clone(&shared.revocations),
-        connections: shared.connections.clone(),
-        clock: clock(),
-    };
-    let certificates = Certificates {
-        authority: Arc::clone(&shared.authority),
-        hosts: Hosts::new(store()),
-        clock: clock(),
-    };
-    let stacks = StacksRpc {
-        store: store(),
-        fleet: shared.fleet.clone(),
-        places: shared.places.clone(),
-        clock: clock(),
-    };
-    let snapshots = SnapshotsRpc {
-        catalog: catalog(),
-        vaults: Arc::clone(&shared.vaults),
-        places: shared.places.clone(),
-        clock: clock(),
-    };
-    let repositories = RepositoriesRpc {
-        store: store(),
-        vaults: Arc::clone(&shared.vaults),
-        places: shared.places.clone(),
-        rebuild: Rebuild { store: store(), vaults: Arc::clone(&shared.vaults), clock: clock() },
-        clock: clock(),
-    };
-    let storage = StorageRpc {
-        grants: shared.grants.clone(),
-        runs: shared.runs.clone(),
-        catalog: catalog(),
-        store: store(),
-        clock: clock(),
-    };
-    let storage =
-        StorageServiceServer::new(storage).max_decoding_message_size(STORAGE_MESSAGE_BYTES);
-    Routes::new(HostServiceServer::new(hosts))
-        .add_service(CertificateServiceServer::new(certificates))
-        .add_service(StackServiceServer::new(stacks))
-        .add_service(SnapshotServiceServer::new(snapshots))
-        .add_service(RunServiceServer::new(RunsRpc {
-            runs: shared.runs.clone(),
-            catalog: catalog(),
-        }))
-        .add_service(RepositoryServiceServer::new(repositories))
-        .add_service(storage)
 }

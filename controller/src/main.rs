@@ -155,8 +155,13 @@ fn issue(config: &Path, name: OperatorName, role: Role, out: &Path) -> anyhow::R
     let now = SystemClock::new().context("read the clock")?.now();
     let label = name.to_string();
     let credentials = authority.issue_operator(name, role, now)?;
+    let serial = &credentials.certificate().serial;
     std::fs::create_dir_all(out).with_context(|| format!("make `{}`", out.display()))?;
     let contexts = context::write(out, &label, &config.address, &credentials)?;
-    writeln!(std::io::stdout(), "Use it:  ctl --config {} host list", contexts.display())?;
+    writeln!(
+        std::io::stdout(),
+        "Use it:     ctl --config {} host list\nRevoke it:  ctl credential revoke {serial}",
+        contexts.display()
+    )?;
     Ok(ExitCode::SUCCESS)
 }

@@ -6,6 +6,6 @@ mod token;
 
 pub use self::{
     authority::{AUTHORITY_FILE, Authority, PkiError},
-    issue::{AGENT_LIFE, CONTROLLER_LIFE, Issued, OPERATOR_LIFE},
+    issue::{AGENT_LIFE, CONTROLLER_LIFE, Issued, OPERATOR_LIFE, issued},
     token::new_token,
 };

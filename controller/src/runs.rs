@@ -19,6 +19,7 @@ use tonic::Request;
 
 use self::queue::Queue;
 use crate::{
+    disks::Disks,
     feed::Feeds,
     fleet::Fleet,
     grants::Grants,
@@ -59,6 +60,7 @@ struct Inner {
     queue: Queue,
     clock: Arc<dyn Clock>,
     tasks: Tasks,
+    disks: Disks,
     options: RunOptions,
 }
 
@@ -83,6 +85,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Who owns what goes on behind.
     pub tasks: Tasks,
+    /// Where there must be room.
+    pub disks: Disks,
     /// Limits and times.
     pub options: RunOptions,
 }
@@ -104,8 +108,9 @@ fn unknown(id: RunId) -> Failure {
 impl Runs {
     /// Nothing is driven before [`Runs::recover`].
     pub fn new(parts: Parts) -> Self {
-        let Parts { records, catalog, places, fleet, vaults, grants, feeds, clock, tasks, options } =
+        let Parts { records, catalog, places, fleet, vaults, grants, feeds, clock, tasks, .. } =
             parts;
+        let Parts { disks, options, .. } = parts;
         let queue = Queue::new(options.per_host, options.total);
         Self(Arc::new(Inner {
             records,
@@ -118,6 +123,7 @@ impl Runs {
             queue,
             clock,
             tasks,
+            disks,
             options,
         }))
     }
@@ -184,8 +190,8 @@ impl Runs {
     ///
     /// # Errors
     ///
-    /// `RUN_EXISTS` when the id belongs to another; `STACK_BUSY` when the stack is held; why no
-    /// plan can be made.
+    /// `RUN_EXISTS` when the id belongs to another; `STACK_BUSY` when the stack is held; `DISK_FULL`
+    /// when there is too little room for a backup; why no plan can be made.
     pub async fn start(
         &self,
         id: RunId,
@@ -199,6 +205,9 @@ impl Runs {
         if known.is_none() {
             self.plan_for(&place, &task).await?;
             self.refuse_held(&place).await?;
+            if let Task::Backup { .. } = task {
+                self.0.disks.admit_backup()?;
+            }
         }
         let run = Run {
             id,

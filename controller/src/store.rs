@@ -8,6 +8,7 @@ pub mod audit;
 mod batch;
 pub mod catalog;
 mod collection;
+pub mod credentials;
 mod digest;
 mod directory;
 mod disk;

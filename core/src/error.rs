@@ -153,6 +153,8 @@ reasons! {
     RestoreFailed = "RESTORE_FAILED", Internal;
     /// An object of the repository is damaged.
     RepositoryDamaged = "REPOSITORY_DAMAGED", Damaged;
+    /// An entry of the audit log is missing, added or changed.
+    AuditBroken = "AUDIT_BROKEN", Damaged;
     /// An agent reported a pack that is not what it says.
     PackRefused = "PACK_REFUSED", Damaged;
     /// The repository's storage does not answer or refuses.

@@ -1,5 +1,6 @@
 //! Args: the words that `ctl` understands, checked as far as that needs no controller.
 
+mod fleet;
 mod nouns;
 mod values;
 
@@ -9,6 +10,7 @@ use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use lazarette_core::name::{ComponentName, OperatorName, StackAddress};
 
 pub use self::{
+    fleet::{AuditVerb, ControllerVerb, CredentialVerb},
     nouns::{
         CatalogVerb, ContextVerb, HostVerb, RepoVerb, RunArgs, RunVerb, SnapshotVerb, StackVerb,
     },
@@ -119,6 +121,15 @@ resume RUN` tries again, `ctl run rollback RUN` starts it as it was.")]
     /// The controller's index of all snapshots
     #[command(subcommand)]
     Catalog(CatalogVerb),
+    /// Credentials of operators
+    #[command(subcommand)]
+    Credential(CredentialVerb),
+    /// Who did what, and who was refused what
+    #[command(subcommand)]
+    Audit(AuditVerb),
+    /// The controller itself
+    #[command(subcommand)]
+    Controller(ControllerVerb),
     /// Controllers to talk to
     #[command(subcommand)]
     Context(ContextVerb),

@@ -1,8 +1,11 @@
 //! Commands: one file a verb or noun.
 
+mod audit;
 mod backup;
 mod catalog;
 mod context;
+mod controller;
+mod credential;
 mod host;
 mod repo;
 mod restore;
@@ -54,6 +57,9 @@ async fn with_controller(
         Command::Snapshot(verb) => snapshot::run(verb, connection, output).await,
         Command::Repo(verb) => repo::run(verb, connection, output).await,
         Command::Catalog(verb) => catalog::run(verb, connection, output).await,
+        Command::Credential(verb) => credential::run(verb, connection, output).await,
+        Command::Audit(verb) => audit::run(verb, connection, output).await,
+        Command::Controller(verb) => controller::run(verb, connection, output).await,
         Command::Context(_) | Command::Version => Ok(Exit::Done),
     }
 }

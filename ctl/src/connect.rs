@@ -10,9 +10,10 @@ use lazarette_node::{
     status,
 };
 use lazarette_proto::controller::v1::{
-    host_service_client::HostServiceClient, repository_service_client::RepositoryServiceClient,
-    run_service_client::RunServiceClient, snapshot_service_client::SnapshotServiceClient,
-    stack_service_client::StackServiceClient,
+    audit_service_client::AuditServiceClient, controller_service_client::ControllerServiceClient,
+    credential_service_client::CredentialServiceClient, host_service_client::HostServiceClient,
+    repository_service_client::RepositoryServiceClient, run_service_client::RunServiceClient,
+    snapshot_service_client::SnapshotServiceClient, stack_service_client::StackServiceClient,
 };
 use tonic::{Status, transport::Channel};
 
@@ -64,6 +65,21 @@ impl Connection {
     /// Runs.
     pub fn runs(&self) -> RunServiceClient<Channel> {
         RunServiceClient::new(self.channel.clone()).max_decoding_message_size(LARGEST_ANSWER)
+    }
+
+    /// The audit log.
+    pub fn audit(&self) -> AuditServiceClient<Channel> {
+        AuditServiceClient::new(self.channel.clone()).max_decoding_message_size(LARGEST_ANSWER)
+    }
+
+    /// Credentials of operators.
+    pub fn credentials(&self) -> CredentialServiceClient<Channel> {
+        CredentialServiceClient::new(self.channel.clone()).max_decoding_message_size(LARGEST_ANSWER)
+    }
+
+    /// The controller itself.
+    pub fn controller(&self) -> ControllerServiceClient<Channel> {
+        ControllerServiceClient::new(self.channel.clone())
     }
 
     /// Repositories.

@@ -68,7 +68,7 @@ pub const fn of(reason: Reason) -> Option<&'static str> {
         Reason::StorageUnavailable => "look at the disk that holds the repositories",
         Reason::DiskFull => "make room where the message says, then try again",
         Reason::LimitReached => "try again later",
-        Reason::StoreFailed | Reason::PackRefused | Reason::Internal => {
+        Reason::StoreFailed | Reason::AuditBroken | Reason::PackRefused | Reason::Internal => {
             "the logs of the controller and the agent say more"
         }
         Reason::RunExists | Reason::InvalidInput | Reason::Cancelled => return None,

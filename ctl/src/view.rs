@@ -1,6 +1,9 @@
 //! Views: what is shown of each thing, as a table for people and as stable fields for programs.
 
+pub mod audit;
 pub mod context;
+pub mod controller;
+pub mod credential;
 pub mod host;
 pub mod plan;
 pub mod repository;

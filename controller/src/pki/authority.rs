@@ -25,8 +25,8 @@ use zeroize::Zeroizing;
 pub const AUTHORITY_FILE: &str = "authority.pem";
 
 const AUTHORITY_LIFE: Duration = Duration::from_hours(10 * 365 * 24);
-/// Clocks may differ by this much.
-const SKEW: Duration = Duration::from_mins(5);
+/// Clocks may differ by this much: a certificate begins so long before it is issued.
+pub(super) const SKEW: Duration = Duration::from_mins(5);
 
 /// The authority could not be made, read or used.
 #[derive(Debug, thiserror::Error)]

@@ -1,6 +1,10 @@
 //! Enrolment: a token makes a host known, once.
 
-use std::sync::Arc;
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use lazarette_core::{
     error::{Failure, Reason},
@@ -8,6 +12,8 @@ use lazarette_core::{
 };
 use lazarette_node::{
     clock::Clock,
+    peer::PeerInfo,
+    rate::{Rate, Rates, network},
     token::{TokenId, TokenSecret},
 };
 use lazarette_proto::{
@@ -29,6 +35,36 @@ use crate::{
     },
 };
 
+/// Each address, and all of them together: enough for a fleet that is set up by a script.
+const OF_ONE: Rate = Rate { burst: 10, every: Duration::from_secs(1) };
+const OF_ALL: Rate = Rate { burst: 50, every: Duration::from_millis(100) };
+/// Addresses that are told apart at once.
+const ADDRESSES: usize = 10_000;
+
+/// How often somebody without a certificate may call (T9).
+#[derive(Debug)]
+pub struct Limits {
+    of_one: Rates<IpAddr>,
+    of_all: Rates<()>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { of_one: Rates::new(OF_ONE, ADDRESSES), of_all: Rates::new(OF_ALL, 1) }
+    }
+}
+
+impl Limits {
+    fn admit(&self, peer: Option<&PeerInfo>) -> Result<(), Failure> {
+        let now = Instant::now();
+        let address = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.address.ip());
+        let taken = self.of_one.take(network(address), now);
+        taken
+            .and_then(|()| self.of_all.take((), now))
+            .map_err(|often| Failure::new(Reason::LimitReached, format!("enrol a host: {often}")))
+    }
+}
+
 /// Burns tokens and signs certificates.
 #[derive(Debug)]
 pub struct Enrollment {
@@ -38,6 +74,8 @@ pub struct Enrollment {
     pub store: Arc<dyn Store>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
+    /// How often anybody may try.
+    pub limits: Limits,
 }
 
 #[tonic::async_trait]
@@ -46,6 +84,7 @@ impl EnrollmentService for Enrollment {
         &self,
         request: Request<EnrollRequest>,
     ) -> Result<Response<EnrollResponse>, Status> {
+        self.limits.admit(PeerInfo::of(&request)).map_err(refused)?;
         let request = request.into_inner();
         if request.protocol_version != PROTOCOL_VERSION {
             let message = format!(

@@ -17,15 +17,15 @@ use lazarette_proto::{
 };
 use tonic::{Request, Response, Status};
 
-use super::{caller, certificate_of, malformed, refused};
+use super::{act, caller, malformed, record, refused};
 use crate::{
+    disks::Disks,
     fleet::Fleet,
     pki::{Authority, new_token},
     places::store_failed,
     runs::Runs,
     store::{
         Batch, Store,
-        audit::{Act, Audit},
         hosts::{Host, Hosts},
         revocations::{Revocation, Revocations},
         tokens::{Invitation, Tokens},
@@ -54,6 +54,8 @@ pub struct HostsRpc {
     pub revocations: Arc<Revocations>,
     /// What is cut.
     pub connections: Connections,
+    /// How much room there is.
+    pub disks: Disks,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
 }
@@ -65,21 +67,6 @@ impl HostsRpc {
 
     async fn named(&self, name: &HostName) -> Result<Option<Host>, Status> {
         self.hosts().by_name(name).await.map_err(store_failed).map_err(refused)
-    }
-
-    fn act<T>(&self, request: &Request<T>, what: String) -> Act {
-        Act {
-            at: self.clock.now(),
-            who: caller(request),
-            certificate: certificate_of(request),
-            what,
-            refused: None,
-        }
-    }
-
-    async fn record(&self, act: &Act, also: &Batch) -> Result<(), Status> {
-        let audit = Audit::new(Arc::clone(&self.store));
-        audit.record(act, also).await.map(drop).map_err(store_failed).map_err(refused)
     }
 
     fn wire(&self, host: Host) -> WireHost {
@@ -135,7 +122,8 @@ impl HostService for HostsRpc {
         let mut batch = Batch::new();
         let tokens = Tokens::new(Arc::clone(&self.store));
         tokens.add(&mut batch, &invitation).map_err(store_failed).map_err(refused)?;
-        self.record(&self.act(&request, format!("invite host {name}")), &batch).await?;
+        let act = act(&*self.clock, &request, format!("invite host {name}"));
+        record(&self.store, &act, &batch).await?;
         Ok(Response::new(InviteHostResponse {
             token: token.reveal().to_string(),
             expire_time: Some(to_wire_time(invitation.expires)),
@@ -148,7 +136,8 @@ impl HostService for HostsRpc {
     ) -> Result<Response<ListHostsResponse>, Status> {
         let hosts = self.hosts().list().await.map_err(store_failed).map_err(refused)?;
         let hosts = hosts.into_iter().map(|host| self.wire(host)).collect();
-        Ok(Response::new(ListHostsResponse { hosts }))
+        let controller_warnings = self.disks.warnings();
+        Ok(Response::new(ListHostsResponse { hosts, controller_warnings }))
     }
 
     async fn remove_host(
@@ -160,14 +149,14 @@ impl HostService for HostsRpc {
             let message = format!("there is no host `{name}`; `ctl host list` shows them");
             refused(Failure::new(Reason::HostUnknown, message))
         })?;
-        let act = self.act(&request, format!("remove host {name}"));
+        let act = act(&*self.clock, &request, format!("remove host {name}"));
         let revocation = Revocation { at: act.at, by: act.who.clone(), why: act.what.clone() };
         let revoked = self.revocations.revoke_host(host.id, &revocation, &Batch::new()).await;
         revoked.map_err(store_failed).map_err(refused)?;
         let removed = self.hosts().remove(host.id, act.at, &Batch::new()).await;
         removed.map_err(store_failed).map_err(refused)?;
         let cut = self.connections.cut_host(host.id);
-        self.record(&act, &Batch::new()).await?;
+        record(&self.store, &act, &Batch::new()).await?;
         tracing::info!(host = %host.id, %name, cut, "host removed");
         for run in self.runs.open_on(host.id).await.map_err(refused)? {
             // It ends as lost once its agent has been away for too long; its queue goes on now.

@@ -25,13 +25,12 @@ use lazarette_repo::{
 };
 use tonic::{Request, Response, Status};
 
-use super::{caller, certificate_of, refused};
+use super::{act, record, refused};
 use crate::{
     places::{Places, store_failed},
     rebuild::Rebuild,
     store::{
         Batch, Store,
-        audit::{Act, Audit},
         catalog::Catalog,
         hosts::Hosts,
         repositories::{Repositories, Repository as Record},
@@ -160,16 +159,9 @@ impl RepositoryService for RepositoriesRpc {
         request: Request<GetRepositoryPasswordRequest>,
     ) -> Result<Response<GetRepositoryPasswordResponse>, Status> {
         let id = self.find(&request.get_ref().repository).await.map_err(refused)?;
-        let act = Act {
-            at: self.clock.now(),
-            who: caller(&request),
-            certificate: certificate_of(&request),
-            what: format!("show the password of {id}"),
-            refused: None,
-        };
         // Written down first: nobody sees a password without a trace.
-        let audit = Audit::new(Arc::clone(&self.store));
-        audit.record(&act, &Batch::new()).await.map_err(store_failed).map_err(refused)?;
+        let act = act(&*self.clock, &request, format!("show the password of {id}"));
+        record(&self.store, &act, &Batch::new()).await?;
         Ok(Response::new(GetRepositoryPasswordResponse {
             password: self.vaults.secrets().password(id).to_string(),
             location: self.vaults.place(id).display().to_string(),
@@ -180,15 +172,8 @@ impl RepositoryService for RepositoriesRpc {
         &self,
         request: Request<RebuildCatalogRequest>,
     ) -> Result<Response<RebuildCatalogResponse>, Status> {
-        let act = Act {
-            at: self.clock.now(),
-            who: caller(&request),
-            certificate: certificate_of(&request),
-            what: "rebuild the catalog".to_owned(),
-            refused: None,
-        };
-        let audit = Audit::new(Arc::clone(&self.store));
-        audit.record(&act, &Batch::new()).await.map_err(store_failed).map_err(refused)?;
+        let act = act(&*self.clock, &request, "rebuild the catalog");
+        record(&self.store, &act, &Batch::new()).await?;
         let passphrase = request.into_inner().recovery_passphrase;
         let rebuilt = self.rebuild.run(&passphrase).await.map_err(refused)?;
         if rebuilt.repositories == 0 && !rebuilt.problems.is_empty() {

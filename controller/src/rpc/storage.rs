@@ -1,6 +1,6 @@
 //! Storage: what an agent may do with the repository of a run that was granted to it.
 
-use std::{pin::Pin, sync::Arc};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use futures::{Stream, StreamExt as _};
@@ -38,6 +38,7 @@ use crate::{
     places::store_failed,
     runs::Runs,
     store::{Batch, Store, catalog::Catalog, stacks::Stacks},
+    uploads::Uploads,
     vaults::{of_storage, reason_of},
 };
 
@@ -45,6 +46,10 @@ use crate::{
 const IDS: usize = 4096;
 /// No pack of ours is larger: restic's own limit.
 const PACK_BYTES: u64 = 128 << 20;
+/// Packs are of this size, but for a few.
+const USUAL_PACK_BYTES: usize = 16 << 20;
+/// How long one message of a pack may take.
+const PART_TIMEOUT: Duration = Duration::from_mins(2);
 /// The most that is read from a pack at once.
 const READ_BYTES: u64 = 64 << 20;
 /// What one message carries.
@@ -65,6 +70,8 @@ pub struct StorageRpc {
     pub store: Arc<dyn Store>,
     /// When a snapshot was committed.
     pub clock: Arc<dyn Clock>,
+    /// How much may be on its way in.
+    pub uploads: Uploads,
 }
 
 impl StorageRpc {
@@ -107,7 +114,7 @@ impl StorageRpc {
         host: HostId,
         mut parts: Streaming<PutPackRequest>,
     ) -> Result<(), Status> {
-        let first = parts.message().await?.and_then(|it| it.part);
+        let first = next_part(&mut parts).await?.and_then(|it| it.part);
         let Some(Part::Head(head)) = first else {
             return Err(input("the first part of a pack must be its head"));
         };
@@ -119,8 +126,9 @@ impl StorageRpc {
             return Err(input("field `size_bytes` is more than a pack may have"));
         }
         let size = usize::try_from(size_bytes).unwrap_or(usize::MAX);
-        let mut content = BytesMut::with_capacity(size);
-        while let Some(message) = parts.message().await? {
+        let _room = self.uploads.room(host, size_bytes).await;
+        let mut content = BytesMut::with_capacity(size.min(USUAL_PACK_BYTES));
+        while let Some(message) = next_part(&mut parts).await? {
             let Some(Part::Chunk(chunk)) = message.part else {
                 return Err(input("after its head a pack has chunks only"));
             };
@@ -213,6 +221,17 @@ impl StorageRpc {
         }
         Ok(())
     }
+}
+
+/// The next message of a pack. One that does not come keeps room from others.
+async fn next_part(
+    parts: &mut Streaming<PutPackRequest>,
+) -> Result<Option<PutPackRequest>, Status> {
+    let next = tokio::time::timeout(PART_TIMEOUT, parts.message()).await;
+    next.unwrap_or_else(|_late| {
+        let message = format!("no part of the pack came for {} s", PART_TIMEOUT.as_secs());
+        Err(refused(Failure::new(Reason::StorageUnavailable, message)))
+    })
 }
 
 /// Verifies that the content is what its name says, then stores it.

@@ -36,9 +36,11 @@ pub struct AuditEntry {
 
 /// Where the chain ends. Kept apart, so that entries cut off its end are missed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct End {
-    pub(super) sequence: u64,
-    pub(super) hash: String,
+pub struct End {
+    /// Of the last entry.
+    pub sequence: u64,
+    /// The hash of the last entry, in hex.
+    pub hash: String,
 }
 
 impl Record for AuditEntry {
@@ -117,24 +119,44 @@ impl Audit {
         Ok(listing.records.into_iter().map(|(_, found)| found.value).collect())
     }
 
-    /// Reads the whole chain, and gives its length.
+    /// Reads the whole chain, and gives its end; none when nothing was ever recorded.
     ///
     /// # Errors
     ///
     /// [`AuditError::Broken`] at the first entry that is missing, added or changed.
-    pub async fn verify(&self) -> Result<u64, AuditError> {
+    pub async fn verify(&self) -> Result<Option<End>, AuditError> {
+        // Read first: what is recorded meanwhile is behind it.
+        let kept = END.get(&*self.0, &()).await?.map(|found| found.value);
         let mut end: Option<End> = None;
-        for (sequence, entry) in ENTRIES.all(&*self.0, &[]).await? {
-            if entry != following(end.as_ref(), &entry.act) || entry.sequence != sequence {
-                return Err(AuditError::Broken { sequence });
+        while end.as_ref().map(|end| end.sequence) != kept.as_ref().map(|kept| kept.sequence) {
+            let after = end.as_ref().map(|end| end.sequence);
+            let part = Part { after: after.as_ref(), ..Part::first() };
+            let page = ENTRIES.list(&*self.0, part).await?.records;
+            let expected = after.map_or(1, |after| after + 1);
+            if page.is_empty() {
+                return Err(AuditError::Broken { sequence: expected });
             }
-            end = Some(End { sequence, hash: hash(&entry) });
+            for (sequence, Found { value: entry, .. }) in page {
+                if entry != following(end.as_ref(), &entry.act) || entry.sequence != sequence {
+                    let sequence = end.as_ref().map_or(1, |end| end.sequence + 1);
+                    return Err(AuditError::Broken { sequence });
+                }
+                end = Some(End { sequence, hash: hash(&entry) });
+                if kept.as_ref().is_some_and(|kept| kept.sequence == sequence) {
+                    break;
+                }
+            }
         }
-        let length = end.as_ref().map_or(0, |end| end.sequence);
-        if END.get(&*self.0, &()).await?.map(|found| found.value) == end {
-            return Ok(length);
+        if kept != end {
+            return Err(AuditError::Broken { sequence: end.map_or(1, |end| end.sequence) });
         }
-        Err(AuditError::Broken { sequence: length + 1 })
+        let next = end.as_ref().map_or(1, |end| end.sequence + 1);
+        let is_more = ENTRIES.get(&*self.0, &next).await?.is_some();
+        // An entry and the end that it makes are written together.
+        if is_more && END.get(&*self.0, &()).await?.map(|found| found.value) == kept {
+            return Err(AuditError::Broken { sequence: next });
+        }
+        Ok(end)
     }
 
     async fn has_moved(&self, end: Option<&Found<End>>) -> Result<bool, StoreError> {
@@ -202,7 +224,7 @@ mod tests {
 
         futures::future::join_all(acts.iter().map(|act| audit.record(act, &nothing))).await;
 
-        assert_eq!(audit.verify().await.unwrap(), 50);
+        assert_eq!(audit.verify().await.unwrap().unwrap().sequence, 50);
         assert_eq!(audit.list(None, 2).await.unwrap()[1].sequence, 49);
     }
 
@@ -223,15 +245,36 @@ mod tests {
         batch.delete(ENTRIES.key(&1));
         holed.commit(batch).await.unwrap();
 
-        let broken = [
-            changed_log.verify().await.unwrap_err(),
-            cut_log.verify().await.unwrap_err(),
-            holed_log.verify().await.unwrap_err(),
-        ];
+        let (longer, longer_log) = log().await;
+        let end = longer_log.verify().await.unwrap();
+        let mut batch = Batch::new();
+        ENTRIES.put(&mut batch, &4, &following(end.as_ref(), &act("never done"))).unwrap();
+        longer.commit(batch).await.unwrap();
 
-        assert!(matches!(broken[0], AuditError::Broken { sequence: 3 }));
-        assert!(matches!(broken[1], AuditError::Broken { sequence: 3 }));
-        assert!(matches!(broken[2], AuditError::Broken { sequence: 2 }));
+        let mut broken = Vec::new();
+        for log in [changed_log, cut_log, holed_log, longer_log] {
+            let AuditError::Broken { sequence } = log.verify().await.unwrap_err() else {
+                unreachable!("the store itself works")
+            };
+            broken.push(sequence);
+        }
+
+        // What is changed shows in the hash that the next entry has of it.
+        assert_eq!(broken, [3, 3, 1, 4]);
+    }
+
+    #[tokio::test]
+    async fn a_long_chain_is_read_page_by_page_and_an_empty_one_has_no_end() {
+        let audit = Audit::new(Arc::new(MemoryStore::new()));
+        assert_eq!(audit.verify().await.unwrap(), None);
+        for n in 0..2 * super::super::MAX_PAGE_ENTRIES {
+            audit.record(&act(&format!("invite host {n}")), &Batch::new()).await.unwrap();
+        }
+        let last = audit.list(None, 1).await.unwrap().remove(0);
+
+        let end = audit.verify().await.unwrap().unwrap();
+
+        assert_eq!(end, End { sequence: 2000, hash: hash(&last) });
     }
 
     #[tokio::test]
@@ -244,6 +287,6 @@ mod tests {
         let outcome = audit.record(&act("take lease"), &taken).await;
 
         assert!(outcome.unwrap_err().is_conflict());
-        assert_eq!(audit.verify().await.unwrap(), 3);
+        assert_eq!(audit.verify().await.unwrap().unwrap().sequence, 3);
     }
 }

@@ -20,6 +20,7 @@ use lazarette_node::certificate::KeyFingerprint;
 use lazarette_node::token::TokenId;
 
 use super::audit::{Act, AuditEntry, End};
+use super::credentials::Credential;
 use super::digest::Digest;
 use super::engine::Head;
 use super::fleet::Fleet;
@@ -227,7 +228,17 @@ fn tokens_revocations_and_audit_entries_are_read() {
         refused: Some("ROLE_DENIED".to_owned()),
     };
 
+    let credential = Credential {
+        operator: "ada".parse().unwrap(),
+        role: "restorer".to_owned(),
+        issued: at(0),
+        expires: at(1),
+        first_seen: at(2),
+        last_seen: at(3),
+    };
+
     is_golden("token", &invitation);
+    is_golden("credential", &credential);
     is_golden("revocation", &revocation);
     is_golden("audit", &AuditEntry { sequence: 2, previous: "ef".repeat(32), act });
 }
@@ -251,5 +262,5 @@ fn every_golden_file_is_read_by_a_test() {
 
     let files = fs::read_dir(directory).unwrap().count();
 
-    assert_eq!(files, 4 + 8 + 11 + 2 + 3 + 5);
+    assert_eq!(files, 4 + 8 + 11 + 2 + 4 + 5);
 }

@@ -1,7 +1,7 @@
 //! Key: how an id becomes bytes that sort as the ids do.
 
 use lazarette_core::id::{HostId, RepositoryId, RunId, SnapshotId, StackId};
-use lazarette_core::name::{HostName, StackName};
+use lazarette_core::name::{HostName, OperatorName, StackName};
 use lazarette_node::certificate::Serial;
 use lazarette_node::token::TokenId;
 
@@ -64,7 +64,7 @@ macro_rules! names {
     )*};
 }
 
-names! { HostName StackName TokenId Serial }
+names! { HostName OperatorName StackName TokenId Serial }
 
 macro_rules! pairs {
     ($($name:ident and $other:ident;)*) => {$(

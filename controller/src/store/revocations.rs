@@ -1,16 +1,18 @@
 //! Revocations: hosts and certificates that are refused, though they look good.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use jiff::Timestamp;
 use lazarette_core::id::HostId;
+use lazarette_core::name::OperatorName;
 use lazarette_node::authz::Revoked;
 use lazarette_node::certificate::{Certificate, Serial};
 use lazarette_node::identity::Identity;
 use serde::{Deserialize, Serialize};
 
 use super::{Batch, Collection, Record, Store, StoreError};
+use crate::pki::issued;
 
 /// Who refused it, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +31,7 @@ impl Record for Revocation {
 
 const HOSTS: Collection<HostId, Revocation> = Collection::new("revoked-host");
 const SERIALS: Collection<Serial, Revocation> = Collection::new("revoked-serial");
+const OPERATORS: Collection<OperatorName, Revocation> = Collection::new("revoked-operator");
 
 /// The revocations in a store, and in memory: they are asked for on every call.
 #[derive(Debug)]
@@ -40,7 +43,21 @@ pub struct Revocations {
 #[derive(Debug, Default)]
 struct Known {
     hosts: HashSet<HostId>,
-    serials: HashSet<Serial>,
+    serials: HashMap<Serial, Revocation>,
+    /// Whose certificates are refused that were issued before.
+    operators: HashMap<OperatorName, Revocation>,
+}
+
+impl Known {
+    fn of_operator(
+        &self,
+        serial: &Serial,
+        operator: &OperatorName,
+        issued: Timestamp,
+    ) -> Option<&Revocation> {
+        let by_name = self.operators.get(operator).filter(|it| issued <= it.at);
+        self.serials.get(serial).or(by_name)
+    }
 }
 
 impl Revocations {
@@ -51,8 +68,9 @@ impl Revocations {
     /// The store cannot read them: nobody may be let in then.
     pub async fn load(store: Arc<dyn Store>) -> Result<Self, StoreError> {
         let hosts = HOSTS.all(&*store, &[]).await?.into_iter().map(|(host, _)| host).collect();
-        let serials = SERIALS.all(&*store, &[]).await?.into_iter().map(|(one, _)| one).collect();
-        Ok(Self { store, known: RwLock::new(Known { hosts, serials }) })
+        let serials = SERIALS.all(&*store, &[]).await?.into_iter().collect();
+        let operators = OPERATORS.all(&*store, &[]).await?.into_iter().collect();
+        Ok(Self { store, known: RwLock::new(Known { hosts, serials, operators }) })
     }
 
     /// Refuses every certificate of a host from now on, and commits `also` with it; twice is as
@@ -73,20 +91,52 @@ impl Revocations {
         self.store.commit(batch).await
     }
 
-    /// Refuses one certificate from now on; twice is as once.
+    /// Refuses one certificate in this process from now on, and adds to `batch` that it stays so;
+    /// twice is as once. Open connections are the caller's to cut.
     ///
     /// # Errors
     ///
-    /// The store cannot do it. The certificate is refused by this process all the same.
-    pub async fn revoke_certificate(
+    /// The record cannot be written. The certificate is refused by this process all the same.
+    pub fn revoke_certificate(
         &self,
+        batch: &mut Batch,
         serial: &Serial,
         revocation: &Revocation,
     ) -> Result<(), StoreError> {
-        self.known(|known| known.serials.insert(serial.clone()));
-        let mut batch = Batch::new();
-        SERIALS.put(&mut batch, serial, revocation)?;
-        self.store.commit(batch).await
+        self.known(|known| known.serials.insert(serial.clone(), revocation.clone()));
+        SERIALS.put(batch, serial, revocation)
+    }
+
+    /// Refuses every certificate that an operator was issued until now; as for one.
+    ///
+    /// # Errors
+    ///
+    /// As for one.
+    pub fn revoke_operator(
+        &self,
+        batch: &mut Batch,
+        operator: &OperatorName,
+        revocation: &Revocation,
+    ) -> Result<(), StoreError> {
+        self.known(|known| known.operators.insert(operator.clone(), revocation.clone()));
+        OPERATORS.put(batch, operator, revocation)
+    }
+
+    /// Why a certificate of an operator is refused; nothing when it is not.
+    pub fn of_operator(
+        &self,
+        serial: &Serial,
+        operator: &OperatorName,
+        issued: Timestamp,
+    ) -> Option<Revocation> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        known.of_operator(serial, operator, issued).cloned()
+    }
+
+    /// Every certificate that was refused by its serial number.
+    pub fn certificates(&self) -> Vec<(Serial, Revocation)> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        known.serials.iter().map(|(serial, it)| (serial.clone(), it.clone())).collect()
     }
 
     fn known<T>(&self, change: impl FnOnce(&mut Known) -> T) -> T {
@@ -97,11 +147,16 @@ impl Revocations {
 impl Revoked for Revocations {
     fn is_revoked(&self, certificate: &Certificate) -> bool {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        let is_host = match &certificate.subject.identity {
-            Identity::Agent { host } => known.hosts.contains(host),
-            Identity::Controller | Identity::Operator { .. } => false,
-        };
-        is_host || known.serials.contains(&certificate.serial)
+        let serial = &certificate.serial;
+        match &certificate.subject.identity {
+            Identity::Agent { host } => {
+                known.hosts.contains(host) || known.serials.contains_key(serial)
+            }
+            Identity::Operator { name, .. } => {
+                known.of_operator(serial, name, issued(certificate)).is_some()
+            }
+            Identity::Controller => known.serials.contains_key(serial),
+        }
     }
 }
 
@@ -138,12 +193,42 @@ mod tests {
 
         revocations.revoke_host(host, &revocation, &Batch::new()).await.unwrap();
         let serial = certificate(other, 2).serial;
-        revocations.revoke_certificate(&serial, &revocation).await.unwrap();
+        let mut batch = Batch::new();
+        revocations.revoke_certificate(&mut batch, &serial, &revocation).unwrap();
+        store.commit(batch).await.unwrap();
 
         for revocations in [revocations, Revocations::load(store).await.unwrap()] {
             assert!(revocations.is_revoked(&certificate(host, 1)));
             assert!(revocations.is_revoked(&certificate(other, 2)));
             assert!(!revocations.is_revoked(&certificate(other, 3)));
+        }
+    }
+
+    #[tokio::test]
+    async fn of_a_revoked_operator_what_was_issued_before_is_refused_and_what_comes_later_is_good()
+    {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+        let revocations = Revocations::load(store.clone()).await.unwrap();
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let name: OperatorName = "eve".parse().unwrap();
+        let issued_at = |second: i64, name: &OperatorName| {
+            let identity =
+                Identity::Operator { name: name.clone(), role: lazarette_core::role::Role::Admin };
+            let subject = Subject { fleet: FleetId::new(), identity };
+            // Certificates begin five minutes before they are issued.
+            Certificate { subject, not_before: at(second - 300), ..certificate(HostId::new(), 9) }
+        };
+        let revocation = Revocation { at: at(5000), by: "admin/ada".into(), why: String::new() };
+
+        let mut batch = Batch::new();
+        revocations.revoke_operator(&mut batch, &name, &revocation).unwrap();
+        store.commit(batch).await.unwrap();
+
+        for revocations in [revocations, Revocations::load(store).await.unwrap()] {
+            assert!(revocations.is_revoked(&issued_at(4000, &name)));
+            assert!(revocations.is_revoked(&issued_at(5000, &name)));
+            assert!(!revocations.is_revoked(&issued_at(5001, &name)));
+            assert!(!revocations.is_revoked(&issued_at(4000, &"ada".parse().unwrap())));
         }
     }
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::fs::{FallocateFlags, Mode, OFlags};
 
 const MIB: u64 = 1024 * 1024;
-/// Below this, or below this part of the disk if that is less, no new run may start.
+/// Below this, or below this part of the disk if that is less, no new backup may start.
 const LOW_BYTES: u64 = 512 * MIB;
 const LOW_PERCENT: u64 = 5;
 
@@ -35,7 +35,19 @@ pub enum Reserve {
 }
 
 impl Space {
-    /// Whether so little is left that no new run may start: less than 512 MiB or 5 %, whichever
+    /// That of the disk on which `directory` is.
+    ///
+    /// # Errors
+    ///
+    /// The file system does not answer.
+    pub fn of(directory: &Path) -> io::Result<Self> {
+        let disk = rustix::fs::statvfs(directory)?;
+        let free_bytes = disk.f_bavail.saturating_mul(disk.f_frsize);
+        let total_bytes = disk.f_blocks.saturating_mul(disk.f_frsize);
+        Ok(Self { free_bytes, total_bytes, reserve: Reserve::None })
+    }
+
+    /// Whether so little is left that no new backup may start: less than 512 MiB or 5 %, whichever
     /// is less, or the reserve is gone.
     pub fn is_low(&self) -> bool {
         let low = LOW_BYTES.min(self.total_bytes / 100 * LOW_PERCENT);
@@ -88,10 +100,7 @@ impl Room {
     }
 
     pub(super) fn space(&self) -> io::Result<Space> {
-        let disk = rustix::fs::statvfs(&self.directory)?;
-        let free_bytes = disk.f_bavail.saturating_mul(disk.f_frsize);
-        let total_bytes = disk.f_blocks.saturating_mul(disk.f_frsize);
-        Ok(Space { free_bytes, total_bytes, reserve: self.reserve() })
+        Ok(Space { reserve: self.reserve(), ..Space::of(&self.directory)? })
     }
 
     /// Keeps or gives up the reserve, and says whether the store may write.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lazarette_core::name::HostName;
 use lazarette_proto::{
-    controller::v1::{InviteHostRequest, ListHostsRequest, RemoveHostRequest},
+    controller::v1::{InviteHostRequest, ListHostsRequest, ListHostsResponse, RemoveHostRequest},
     convert::from_wire_time,
 };
 
@@ -15,7 +15,7 @@ use crate::{
     error::{CtlError, Exit},
     output::Output,
     table,
-    view::host::{HostView, InviteView, RemovedView},
+    view::host::{HostView, HostsView, InviteView, RemovedView},
 };
 
 pub(super) async fn run(
@@ -26,10 +26,12 @@ pub(super) async fn run(
     match verb {
         HostVerb::List => {
             let answer = connection.hosts().list_hosts(ListHostsRequest {}).await;
-            let hosts = answer.map_err(refused("list hosts"))?.into_inner().hosts;
-            let views: Result<Vec<HostView>, _> =
+            let ListHostsResponse { hosts, controller_warnings } =
+                answer.map_err(refused("list hosts"))?.into_inner();
+            let hosts: Result<Vec<HostView>, _> =
                 hosts.into_iter().map(TryInto::try_into).collect();
-            output.show(&views.map_err(CtlError::strange("list hosts"))?)?;
+            let hosts = hosts.map_err(CtlError::strange("list hosts"))?;
+            output.show(&HostsView { hosts, controller_warnings })?;
         }
         HostVerb::Invite { host, valid } => {
             let invited = invite(connection, host, valid).await?;

@@ -46,12 +46,23 @@ impl TryFrom<wire::Host> for HostView {
     }
 }
 
-impl View for Vec<HostView> {
+/// Hosts, with what an operator should know about the controller itself.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+pub struct HostsView {
+    /// One a host.
+    pub hosts: Vec<HostView>,
+    /// Lines; for programs they are in `ctl controller show`.
+    #[serde(skip)]
+    pub controller_warnings: Vec<String>,
+}
+
+impl View for HostsView {
     fn table(&self) -> String {
         let headings = ["NAME", "CONNECTED", "LAST SEEN", "AGENT", "DOCKER", "CERTIFICATE ENDS"];
         let mut table = Table::new(&headings);
         let or_dash = |text: &str| if text.is_empty() { "-".to_owned() } else { text.to_owned() };
-        for it in self {
+        for it in &self.hosts {
             table.row([
                 &it.name,
                 &if it.connected { "yes" } else { "no" },
@@ -64,9 +75,10 @@ impl View for Vec<HostView> {
         let mut text = table.lines(0);
         let lines = |of: fn(&HostView) -> &[String]| -> Vec<String> {
             let of_host = |it| of(it).iter().map(|line| format!("{}: {line}", it.name));
-            self.iter().flat_map(of_host).collect()
+            self.hosts.iter().flat_map(of_host).collect()
         };
-        table::section(&mut text, "WARNINGS", lines(|it| &it.warnings));
+        let about = self.controller_warnings.iter().map(|line| format!("the controller: {line}"));
+        table::section(&mut text, "WARNINGS", about.chain(lines(|it| &it.warnings)));
         table::section(&mut text, "HELD", lines(|it| &it.holds));
         text
     }

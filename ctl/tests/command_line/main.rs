@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may end where it cannot go on")]
 
+mod fleet;
 mod program;
+mod reference;
 mod views;
 mod words;

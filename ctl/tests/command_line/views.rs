@@ -16,7 +16,7 @@ use lazarette_core::{
 use lazarette_proto::{controller::v1 as wire, convert::to_wire_time};
 
 use lazarette_ctl::view::{
-    host::{HostView, InviteView},
+    host::{HostView, HostsView, InviteView},
     plan::{BackupPlanView, RestorePlanView},
     repository::{CatalogView, CheckView, RepositoryView},
     run::RunView,
@@ -26,12 +26,12 @@ use lazarette_ctl::view::{
 use lazarette_ctl::{escape, output::View};
 
 /// As it is printed, both ways.
-fn shown<V: View>(view: &V) -> String {
+pub(crate) fn shown<V: View>(view: &V) -> String {
     let json = serde_json::to_string_pretty(view).unwrap();
     format!("{}\n---\n{json}", escape::lines(&view.table()))
 }
 
-fn at(seconds: i64) -> Timestamp {
+pub(crate) fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_780_000_000 + seconds).unwrap()
 }
 
@@ -274,8 +274,9 @@ fn hosts_are_listed_with_their_warnings_and_holds() {
         holds: vec!["shop is held by a failed restore".to_owned()],
     };
     let invited = wire::Host { name: "web2".to_owned(), ..Default::default() };
-    let views: Vec<_> = [host, invited].map(|it| HostView::try_from(it).unwrap()).into();
-    insta::assert_snapshot!(shown(&views));
+    let hosts = [host, invited].map(|it| HostView::try_from(it).unwrap()).into();
+    let controller_warnings = vec!["the disk of the store has 99.0 MiB left".to_owned()];
+    insta::assert_snapshot!(shown(&HostsView { hosts, controller_warnings }));
     let host = "web2".parse().unwrap();
     let invite = InviteView { host, token: "v1.abc".to_owned(), expire_time: at(3600) };
     insta::assert_snapshot!("an_invitation", shown(&invite));

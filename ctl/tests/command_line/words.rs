@@ -77,6 +77,16 @@ fn flags_that_contradict_each_other_or_come_twice_are_refused() {
 }
 
 #[test]
+fn a_revocation_names_one_credential_or_one_operator() {
+    refusal(&["credential", "revoke"]);
+    refusal(&["credential", "revoke", "xyz"]);
+    refusal(&["credential", "revoke", "4f1c", "--operator", "eve"]);
+    refusal(&["credential", "revoke", "--operator", "../eve"]);
+    assert!(parse(&["credential", "revoke", "4f1c", "--yes"]).is_ok());
+    assert!(parse(&["credential", "revoke", "--operator", "eve", "--reason", "gone"]).is_ok());
+}
+
+#[test]
 fn a_passphrase_is_never_an_argument() {
     refusal(&["catalog", "rebuild", "--passphrase", "secret"]);
     refusal(&["catalog", "rebuild", "secret"]);
