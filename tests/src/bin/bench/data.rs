@@ -1,5 +1,7 @@
 //! Data: text like a dump's, and the same a day later, from a seed.
 
+pub(crate) mod tree;
+
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::path::Path;

@@ -3,14 +3,17 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "the table is what it is for")]
 
 mod data;
+mod end_to_end;
 mod peer;
 mod repository;
 mod rows;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 
+use crate::data::tree::Shape;
+use crate::end_to_end::{Memory, What};
 use crate::rows::Rows;
 
 /// What is asked for on the command line.
@@ -59,12 +62,35 @@ fn main() -> anyhow::Result<()> {
     measured
 }
 
-fn measure(wish: &Wish, scratch: &std::path::Path, rows: &mut Rows) -> anyhow::Result<()> {
+fn measure(wish: &Wish, scratch: &Path, rows: &mut Rows) -> anyhow::Result<()> {
     let restic = peer::Restic::find()?;
-    let (size, runs) = if wish.is_quick { (128 << 20, 1) } else { (2 << 30, 3) };
+    let (part, runs) = if wish.is_quick { (16, 1) } else { (1, 3) };
+    let (size, shape) = ((2 << 30) / part, Shape::part(part));
     eprintln!("data {} MiB, {runs} runs each, in {}", size >> 20, scratch.display());
     if wish.wants("repository/dump") {
         repository::dump(&restic, scratch, (size, runs), rows)?;
     }
+    if wish.wants("repository/tree") {
+        repository::tree::measure(&restic, scratch, (shape, runs), rows)?;
+    }
+    let mut memory: Option<Memory> = None;
+    for (name, what) in
+        [("end-to-end/dump", What::Dump(size)), ("end-to-end/tree", What::Tree(shape))]
+    {
+        if wish.wants(name) || wish.wants("memory") {
+            let seen = end_to_end::measure(&restic, scratch, (what, runs), rows)?;
+            memory = Some(memory.unwrap_or_default().most(seen));
+        }
+    }
+    if let Some(memory) = memory {
+        memory.tell(rows);
+    }
+    Ok(())
+}
+
+/// That two directories have the same files with the same content.
+fn same_trees(one: &Path, other: &Path) -> anyhow::Result<()> {
+    let status = std::process::Command::new("diff").arg("-rq").args([one, other]).status()?;
+    ensure!(status.success(), "{} and {} are not the same", one.display(), other.display());
     Ok(())
 }

@@ -55,6 +55,39 @@ impl Restic {
     }
 }
 
+/// How a tree is restored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Restored {
+    /// Each blob is hashed when it is read.
+    Written,
+    /// And every file is read again.
+    ReadAgain,
+}
+
+impl Restic {
+    /// Stores the directory `tree`; the seconds it took.
+    pub(crate) fn store_tree(&self, repository: &Path, tree: &Path) -> anyhow::Result<f64> {
+        let mut command = self.command(repository, &["backup", "."]);
+        command.current_dir(tree);
+        run(command)
+    }
+
+    /// Restores the newest snapshot's directory into `target`; the seconds it took.
+    pub(crate) fn restore_tree(
+        &self,
+        repository: &Path,
+        target: &Path,
+        how: Restored,
+    ) -> anyhow::Result<f64> {
+        let mut command = self.command(repository, &["restore", "latest", "--target"]);
+        command.arg(target);
+        if how == Restored::ReadAgain {
+            command.arg("--verify");
+        }
+        run(command)
+    }
+}
+
 /// Runs a command, which must succeed; the seconds it took.
 fn run(mut command: Command) -> anyhow::Result<f64> {
     let begin = Instant::now();

@@ -1,5 +1,8 @@
 //! Repository: our writer and reader in one process, beside restic.
 
+pub(crate) mod tree;
+
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
@@ -7,6 +10,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, ensure};
 use jiff::Timestamp;
+use lazarette_repo::id::{BlobId, PackId};
 use lazarette_repo::key::{Hardness, KeyOwner};
 use lazarette_repo::lock::{Holder, Lock, LockMode};
 use lazarette_repo::reader::{Reader, ReaderOptions};
@@ -99,26 +103,41 @@ async fn open(root: &Path) -> anyhow::Result<Arc<Repository>> {
 }
 
 async fn backup(root: &Path, source: &Path, run: &str) -> anyhow::Result<()> {
-    let now = Timestamp::UNIX_EPOCH;
-    let repository = open(root).await?;
-    let pid = std::process::id();
-    let holder = Holder { hostname: "bench".to_owned(), username: "bench".to_owned(), pid };
-    let lock = Lock::acquire(&repository, LockMode::Shared, &holder, now).await?;
-    let session = Session::begin(&repository, lock).await?;
+    let session = begin(root).await?;
     let options = WriterOptions::default();
-    let key = repository.master_key();
+    let key = session.repository().master_key();
     let writer = Arc::new(Writer::start(key, session.clone(), Handle::current(), options)?);
     let content = tokio::task::spawn_blocking({
         let (writer, source) = (Arc::clone(&writer), File::open(source)?);
         move || writer.write_blocking(source, StreamOptions::default())
     });
     let content = content.await??;
-    let mut node = Node::new(b"dump", NodeKind::File, now);
+    let mut node = Node::new(b"dump", NodeKind::File, Timestamp::UNIX_EPOCH);
     node.size = content.size();
     node.content = Some(content.into_blobs());
     let tree = writer.save_tree(&Tree::new(vec![node])?).await?;
     let writer = Arc::into_inner(writer).context("the writer is ours alone")?;
     let written = writer.finish().await?;
+    commit(session, run, tree, written.packs.into_iter().collect()).await
+}
+
+/// Opens the repository, locks it, and begins to write.
+async fn begin(root: &Path) -> anyhow::Result<Arc<Session>> {
+    let repository = open(root).await?;
+    let pid = std::process::id();
+    let holder = Holder { hostname: "bench".to_owned(), username: "bench".to_owned(), pid };
+    let now = Timestamp::UNIX_EPOCH;
+    let lock = Lock::acquire(&repository, LockMode::Shared, &holder, now).await?;
+    Ok(Session::begin(&repository, lock).await?)
+}
+
+/// Makes the snapshot exist, and gives the lock back. Runs are called `first` and otherwise.
+async fn commit(
+    session: Arc<Session>,
+    run: &str,
+    tree: BlobId,
+    packs: BTreeSet<PackId>,
+) -> anyhow::Result<()> {
     let request = CommitRequest {
         run: run.to_owned(),
         tree,
@@ -126,10 +145,11 @@ async fn backup(root: &Path, source: &Path, run: &str) -> anyhow::Result<()> {
         hostname: "bench".to_owned(),
         username: "bench".to_owned(),
         tags: Vec::new(),
-        time: now + jiff::SignedDuration::from_secs(if run == "first" { 1 } else { 2 }),
+        time: Timestamp::UNIX_EPOCH
+            + jiff::SignedDuration::from_secs(if run == "first" { 1 } else { 2 }),
         parent: None,
         program_version: "lazarette bench".to_owned(),
-        packs: written.packs,
+        packs: packs.into_iter().collect(),
         summary: None,
     };
     session.commit(request).await?;

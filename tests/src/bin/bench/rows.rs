@@ -2,13 +2,15 @@
 
 use serde_json::json;
 
-/// One comparison: both in the same unit, and more is better.
+/// One comparison: both in the same unit.
 #[derive(Debug)]
 struct Row {
     name: String,
     ours: f64,
     peer: String,
     theirs: f64,
+    /// Above one when ours is better.
+    ratio: f64,
     unit: &'static str,
 }
 
@@ -24,15 +26,19 @@ impl Rows {
     pub(crate) fn add(&mut self, name: &str, peer: &str, bytes: u64, pair: &Pair) {
         let (ours, theirs) = pair;
         let mebibytes = precise(bytes) / f64::from(1 << 20);
-        let row = Row {
-            name: name.to_owned(),
-            ours: mebibytes / median(ours),
-            peer: peer.to_owned(),
-            theirs: mebibytes / median(theirs),
-            unit: "MiB/s",
-        };
         eprintln!("{name}: ours {ours:.2?} s, {peer} {theirs:.2?} s");
-        self.0.push(row);
+        let (ours, theirs) = (mebibytes / median(ours), mebibytes / median(theirs));
+        let (name, peer, ratio) = (name.to_owned(), peer.to_owned(), ours / theirs);
+        self.0.push(Row { name, ours, peer, theirs, ratio, unit: "MiB/s" });
+    }
+
+    /// Adds a use of memory beside what it may be at most; the ratio is above one when it is less.
+    pub(crate) fn add_limit(&mut self, name: &str, used: u64, limit: u64) {
+        let mebibytes = |bytes| precise(bytes) / f64::from(1 << 20);
+        let (ours, theirs) = (mebibytes(used), mebibytes(limit));
+        eprintln!("{name}: {ours:.1} MiB of {theirs:.0} MiB");
+        let (peer, ratio) = ("the limit".to_owned(), theirs / ours);
+        self.0.push(Row { name: name.to_owned(), ours, peer, theirs, ratio, unit: "MiB" });
     }
 
     /// The table for people.
@@ -43,8 +49,7 @@ impl Rows {
             "", "ours", "theirs", "ratio", "unit"
         );
         table.push_str(&header);
-        for Row { name, ours, peer, theirs, unit } in &self.0 {
-            let ratio = ours / theirs;
+        for Row { name, ours, peer, theirs, ratio, unit } in &self.0 {
             let line =
                 format!("{name:<28} {ours:>9.1} {theirs:>9.1} {ratio:>6.2}  {unit:<6} {peer}");
             table.push_str(&line);
@@ -61,7 +66,7 @@ impl Rows {
                 "ours": row.ours,
                 "peer": row.peer,
                 "theirs": row.theirs,
-                "ratio": row.ours / row.theirs,
+                "ratio": row.ratio,
                 "unit": row.unit,
             })
         });
