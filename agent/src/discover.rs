@@ -237,6 +237,7 @@ fn one(group: &Group<'_>, context: (&Found, &Ground, &Policy), disturbers: &[&st
             "container `{disturber}` may restart or replace containers in the middle of a run"
         ));
     }
+    let labels = group.members.iter().flat_map(|it| it.labels.chosen_by()).collect();
     let seen = StackSeen {
         name: group.name.clone(),
         origin: group.origin.clone(),
@@ -245,6 +246,7 @@ fn one(group: &Group<'_>, context: (&Found, &Ground, &Policy), disturbers: &[&st
         components,
         uncovered: Vec::new(),
         warnings,
+        labels,
     };
     Proposal { seen, left }
 }

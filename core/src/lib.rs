@@ -14,6 +14,7 @@ pub mod name;
 pub mod plan;
 pub mod role;
 pub mod run;
+pub mod selection;
 pub mod snapshot;
 pub mod stack;
 pub mod units;

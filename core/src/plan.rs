@@ -309,6 +309,7 @@ mod tests {
             uncovered: vec![],
             refusals: vec![],
             warnings: vec![],
+            labels: [].into(),
         }
     }
 

@@ -1,5 +1,7 @@
 //! Stacks as a host has them: what discovery found, what it proposes to save, and what it does not.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -25,6 +27,9 @@ pub struct StackSeen {
     pub refusals: Vec<String>,
     /// What an operator should know: disturbers, missing files, ignored labels.
     pub warnings: Vec<String>,
+    /// What its containers are labelled with, to choose stacks by: `lazarette.label.KEY=VALUE`.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
 }
 
 /// Where a stack comes from.

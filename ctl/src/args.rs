@@ -7,7 +7,10 @@ mod values;
 use std::path::PathBuf;
 
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
-use lazarette_core::name::{ComponentName, OperatorName, StackAddress};
+use lazarette_core::{
+    name::{ComponentName, HostName, OperatorName, StackAddress},
+    selection::{LabelWish, StackPattern},
+};
 
 pub use self::{
     fleet::{AuditVerb, ControllerVerb, CredentialVerb},
@@ -78,7 +81,7 @@ pub enum Format {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Makes a snapshot of a stack
+    /// Makes a snapshot of a stack, or of many
     #[command(after_help = "\
 Examples:
   ctl backup shop                       all of it; follows the run to its end
@@ -86,9 +89,17 @@ Examples:
   ctl backup shop --dry-run             what would be stopped, saved and left out
   ctl backup shop --component postgres/db
   ctl backup shop --detach              only starts it: prints the run's id
+  ctl backup --all                      every stack of every host, a run each
+  ctl backup --host web1 --host web2    every stack of these hosts
+  ctl backup shop 'blog-*' 'db?/ledger' several, by name and by pattern
+  ctl backup --label tier=gold          those with a container labelled lazarette.label.tier=gold
+
+Of many, each is a run of its own: one that fails or a host that is away holds up none of the
+others. The controller's limits say how many are under way at once.
 
 Applications are stopped while their data is read, and started again whatever happens.
-A snapshot from which something is missing ends with status 3.")]
+A snapshot from which something is missing ends with status 3; so does a backup of many stacks when
+only some of them succeeded.")]
     Backup(BackupArgs),
     /// Brings a stack back to a snapshot
     #[command(after_help = "\
@@ -141,10 +152,19 @@ resume RUN` tries again, `ctl run rollback RUN` starts it as it was.")]
 /// Of `ctl backup`.
 #[derive(Debug, clap::Args)]
 pub struct BackupArgs {
-    /// `HOST/STACK`, or `STACK` when that is enough to find it
-    #[arg(value_name = "STACK")]
-    pub stack: StackAddress,
-    /// Only this component; may be given more than once
+    /// `HOST/STACK`, or `STACK` when that is enough to find it; `*` and `?` stand for characters
+    #[arg(value_name = "STACK", required_unless_present_any = ["all", "hosts", "labels"])]
+    pub stacks: Vec<StackPattern>,
+    /// Every stack of every host
+    #[arg(long, conflicts_with_all = ["stacks", "hosts", "labels"])]
+    pub all: bool,
+    /// Only stacks of this host; may be given more than once
+    #[arg(long = "host", value_name = "HOST", action = ArgAction::Append)]
+    pub hosts: Vec<HostName>,
+    /// Only stacks with this label; may be given more than once
+    #[arg(long = "label", short, value_name = "KEY=VALUE", action = ArgAction::Append)]
+    pub labels: Vec<LabelWish>,
+    /// Only this component, of one stack; may be given more than once
     #[arg(long = "component", short, value_name = "COMPONENT", action = ArgAction::Append)]
     pub components: Vec<ComponentName>,
     /// Only says what would be done

@@ -6,6 +6,7 @@ mod catalog;
 mod context;
 mod controller;
 mod credential;
+mod fleet;
 mod host;
 mod repo;
 mod restore;

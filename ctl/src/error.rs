@@ -92,6 +92,9 @@ pub enum CtlError {
     /// Somebody pressed Ctrl-C; the run goes on.
     #[error("stopped following {0}; the run goes on")]
     Left(RunId),
+    /// Somebody pressed Ctrl-C; all runs go on.
+    #[error("stopped following; all runs go on")]
+    LeftAll,
     /// Somebody said no.
     #[error("nothing was done: it was not confirmed")]
     Declined,
@@ -135,7 +138,7 @@ impl CtlError {
             },
             Self::Refused { failure, .. } | Self::Ended { failure, .. } => failure.reason,
             Self::Strange { .. } => Reason::VersionUnsupported,
-            Self::Left(_) => Reason::Cancelled,
+            Self::Left(_) | Self::LeftAll => Reason::Cancelled,
             Self::Output(_) => Reason::Internal,
         }
     }
@@ -150,6 +153,7 @@ impl CtlError {
             | Self::Input { .. } => None,
             Self::Contexts(error) => Some(error.hint()),
             Self::Declined => Some("answer `y`, or give `--yes`".to_owned()),
+            Self::LeftAll => Some("`ctl run list --open` shows how far they are".to_owned()),
             Self::Left(run) => Some(format!(
                 "`ctl run watch {run}` follows it again, `ctl run cancel {run}` ends it"
             )),
@@ -164,7 +168,7 @@ impl CtlError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Usage(_) => Exit::Usage,
-            Self::Left(_) => Exit::Interrupted,
+            Self::Left(_) | Self::LeftAll => Exit::Interrupted,
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
             Self::Contexts(_)
             | Self::Credentials(_)

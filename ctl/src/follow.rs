@@ -86,6 +86,44 @@ impl Followed {
     }
 }
 
+/// Sees what happens in a run while it is followed.
+pub trait Watcher {
+    /// It is in another phase.
+    fn entered(&mut self, phase: &str);
+
+    /// Something that people should know.
+    fn say(&mut self, text: &str);
+
+    /// How far it is.
+    fn progress(&mut self, progress: &Progress);
+}
+
+impl Watcher for Output {
+    fn entered(&mut self, phase: &str) {
+        Self::say(self, phase);
+    }
+
+    fn say(&mut self, text: &str) {
+        Self::say(self, text);
+    }
+
+    fn progress(&mut self, progress: &Progress) {
+        Self::progress(self, progress);
+    }
+}
+
+/// Watches `run` from its beginning until it is over or held.
+///
+/// # Errors
+/// The run is unknown, or the controller stays away.
+pub async fn follow_with(
+    connection: &Connection,
+    watcher: &mut impl Watcher,
+    run: RunId,
+) -> Result<Followed, CtlError> {
+    (Follower { connection, watcher, run, after: 0, started: None }).finish().await
+}
+
 /// Watches `run` from after event `after` until it is over or held.
 ///
 /// # Errors
@@ -97,7 +135,7 @@ pub async fn follow(
     after: u64,
 ) -> Result<Followed, CtlError> {
     let followed = tokio::select! {
-        followed = (Follower { connection, output, run, after, started: None }).finish() => followed,
+        followed = (Follower { connection, watcher: &mut *output, run, after, started: None }).finish() => followed,
         pressed = tokio::signal::ctrl_c() => match pressed {
             Ok(()) => Err(CtlError::Left(run)),
             Err(source) => Err(CtlError::Input { what: "Ctrl-C".to_owned(), source }),
@@ -107,9 +145,9 @@ pub async fn follow(
     followed
 }
 
-struct Follower<'a> {
+struct Follower<'a, W> {
     connection: &'a Connection,
-    output: &'a mut Output,
+    watcher: &'a mut W,
     run: RunId,
     after: u64,
     started: Option<Timestamp>,
@@ -123,7 +161,7 @@ enum Broken {
     Error(CtlError),
 }
 
-impl Follower<'_> {
+impl<W: Watcher> Follower<'_, W> {
     async fn finish(mut self) -> Result<Followed, CtlError> {
         let mut backoff = Backoff::new(FIRST_DELAY, LONGEST_DELAY);
         let mut chance = fastrand::Rng::new();
@@ -140,7 +178,7 @@ impl Follower<'_> {
                         backoff.reset();
                     }
                     let since = *gone_since.get_or_insert_with(|| {
-                        self.output
+                        self.watcher
                             .say("the controller does not answer; the run goes on, trying again");
                         Instant::now()
                     });
@@ -169,7 +207,7 @@ impl Follower<'_> {
                 }
                 Some(Item::Progress(progress)) => {
                     if let Ok(progress) = Progress::try_from(progress) {
-                        self.output.progress(&progress);
+                        self.watcher.progress(&progress);
                     }
                 }
                 // Of a newer controller: nothing that we have to know.
@@ -192,11 +230,13 @@ impl Follower<'_> {
             RunEvent::Started { at } => {
                 self.started = self.started.or(Some(at));
             }
-            RunEvent::Entered { .. } => self.output.say(&text),
-            RunEvent::Noted { .. } => self.output.say(&format!("  {}", crate::escape::line(&text))),
+            RunEvent::Entered { .. } => self.watcher.entered(&text),
+            RunEvent::Noted { .. } => {
+                self.watcher.say(&format!("  {}", crate::escape::line(&text)));
+            }
             RunEvent::ContactLost { .. }
             | RunEvent::ContactRegained { .. }
-            | RunEvent::Resumed { .. } => self.output.say(&format!("{word}: {text}")),
+            | RunEvent::Resumed { .. } => self.watcher.say(&format!("{word}: {text}")),
             // The error and the summary say these.
             RunEvent::Held { .. }
             | RunEvent::Succeeded { .. }

@@ -2,6 +2,7 @@
 
 pub mod args;
 pub mod ask;
+pub mod board;
 pub mod commands;
 pub mod connect;
 pub mod contexts;

@@ -59,6 +59,11 @@ impl Output {
         matches!(self.format, Format::Json)
     }
 
+    /// Whether standard error can show what changes.
+    pub const fn is_terminal(&self) -> bool {
+        self.is_terminal
+    }
+
     /// Whether somebody is there to answer a question.
     pub const fn can_ask(&self) -> bool {
         self.can_ask

@@ -4,6 +4,7 @@ pub mod audit;
 pub mod context;
 pub mod controller;
 pub mod credential;
+pub mod fleet;
 pub mod host;
 pub mod plan;
 pub mod repository;

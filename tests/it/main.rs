@@ -2,6 +2,7 @@
 
 mod controller;
 mod crash;
+mod fleet;
 mod harness;
 mod main_job;
 mod refusals;

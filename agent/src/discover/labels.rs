@@ -11,6 +11,10 @@ use bollard::models::{ContainerInspectResponse, ImageInspect};
 pub(super) const EXCLUDE: &str = "lazarette.exclude";
 /// Saves something that is not by default.
 pub(super) const INCLUDE: &str = "lazarette.include";
+/// Before a key by which operators choose stacks.
+const CHOSEN_BY: &str = "lazarette.label.";
+/// So many of these are kept of a container; nobody needs more to choose by.
+const CHOSEN_BY_LIMIT: usize = 32;
 /// Names a component.
 pub(super) const NAME: &str = "lazarette.name";
 
@@ -70,6 +74,18 @@ impl<'a> Labels<'a> {
         let mut ignored: Vec<_> = own.filter(|key| ours(key) && self.inherited(key)).collect();
         ignored.sort_unstable();
         ignored
+    }
+
+    /// What stacks are chosen by, as `KEY` and its value, sorted by key.
+    pub(super) fn chosen_by(&self) -> BTreeMap<String, String> {
+        let own = self.own.into_iter().flatten().map(|(key, _)| key.as_str());
+        let mut keys: Vec<_> = own.filter(|key| key.starts_with(CHOSEN_BY)).collect();
+        keys.sort_unstable();
+        let value = |key: &str| {
+            let name = key.strip_prefix(CHOSEN_BY).filter(|name| !name.is_empty())?;
+            Some((name.to_owned(), self.get(key)?.to_owned()))
+        };
+        keys.into_iter().filter_map(value).take(CHOSEN_BY_LIMIT).collect()
     }
 
     fn raw(&self, key: &str) -> Option<&'a str> {

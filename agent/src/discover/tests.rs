@@ -209,7 +209,10 @@ fn labels_exclude_include_and_name() {
         match it.name.as_deref() {
             Some("/shop-db-1") => label(it, labels::EXCLUDE, "a replica"),
             Some("/lone-pg") => label(it, labels::NAME, "ledger"),
-            Some("/shop-app-1") => label(it, labels::INCLUDE, "true"),
+            Some("/shop-app-1") => {
+                label(it, labels::INCLUDE, "true");
+                label(it, "lazarette.label.tier", "gold");
+            }
             _ => {}
         }
     }
@@ -218,6 +221,7 @@ fn labels_exclude_include_and_name() {
 
     assert!(names(&stacks["lone-pg"]).contains(&"postgres/ledger"));
     let shop = &stacks["shop"];
+    assert_eq!(shop.labels.get("tier").map(String::as_str), Some("gold"));
     assert_eq!(why(shop, "postgres/db"), "excluded by a label: a replica");
     assert_eq!(why(shop, "volume/shop_pgdata"), "excluded by a label: a replica");
     let volumes = names(shop).iter().filter(|it| it.starts_with("volume/")).count();

@@ -129,6 +129,7 @@ mod tests {
             uncovered: vec![],
             refusals: vec![],
             warnings: vec![],
+            labels: [].into(),
         }
     }
 

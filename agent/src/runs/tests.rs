@@ -195,6 +195,7 @@ impl Stacks for Shop {
             uncovered: vec![],
             refusals: vec![],
             warnings: vec![],
+            labels: [].into(),
         })
     }
 

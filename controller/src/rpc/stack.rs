@@ -1,6 +1,6 @@
 //! Stacks of all hosts, as they are now.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use lazarette_core::{
     error::{Failure, Reason},
@@ -30,6 +30,9 @@ use crate::{
     },
 };
 
+/// How long one host is waited for when all are listed: looking takes a busy one some seconds.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 /// Lists stacks.
 #[derive(Debug)]
 pub struct StacksRpc {
@@ -53,21 +56,24 @@ impl StacksRpc {
         Ok(vec![host.ok_or_else(|| Failure::new(Reason::HostUnknown, message()))?])
     }
 
-    /// The stacks of one host: those that are there, and those that only snapshots remember.
+    /// The stacks of one host: those that are there, and those that only snapshots remember; and why
+    /// it could not be asked.
     async fn of_host(
         &self,
         host: &Host,
         known: &[Stack],
-        unreachable: &mut Vec<String>,
-    ) -> Result<Vec<WireStack>, Failure> {
-        let seen = match self.fleet.agent(host.id) {
+    ) -> Result<(Vec<WireStack>, Option<String>), Failure> {
+        let asked = match self.fleet.agent(host.id) {
             None => Err("not connected".to_owned()),
-            Some(agent) => agent.stacks().await.map_err(|failure| failure.message),
+            Some(agent) => match tokio::time::timeout(PATIENCE, agent.stacks()).await {
+                Ok(stacks) => stacks.map_err(|failure| failure.message),
+                Err(_elapsed) => Err(format!("did not answer within {} s", PATIENCE.as_secs())),
+            },
         };
-        let mut seen: Vec<StackSeen> = seen.unwrap_or_else(|why| {
-            unreachable.push(format!("{}: {why}", host.name));
-            Vec::new()
-        });
+        let (mut seen, away) = match asked {
+            Ok(seen) => (seen, None),
+            Err(why) => (Vec::new(), Some(format!("{}: {why}", host.name))),
+        };
         let mut stacks = Vec::new();
         for stack in known.iter().filter(|stack| stack.host == host.id) {
             let place = seen.iter().position(|it| it.name == stack.name);
@@ -82,7 +88,7 @@ impl StacksRpc {
             wire(host, None, name.as_str(), Some(it), &[])
         }));
         stacks.sort_by(|one, other| one.name.cmp(&other.name));
-        Ok(stacks)
+        Ok((stacks, away))
     }
 
     async fn snapshots(&self, stack: &Stack) -> Result<Vec<Snapshot>, Failure> {
@@ -117,10 +123,13 @@ impl StackService for StacksRpc {
         let hosts = self.hosts(request.into_inner().host).await.map_err(refused)?;
         let known = Stacks::new(Arc::clone(&self.store)).list().await;
         let known = known.map_err(store_failed).map_err(refused)?;
+        // All at once, so that a host which does not answer costs its own time only.
+        let asked = hosts.iter().map(|host| self.of_host(host, &known));
         let (mut stacks, mut unreachable) = (Vec::new(), Vec::new());
-        for host in hosts {
-            let of_host = self.of_host(&host, &known, &mut unreachable).await;
-            stacks.extend(of_host.map_err(refused)?);
+        for of_host in futures::future::join_all(asked).await {
+            let (some, away) = of_host.map_err(refused)?;
+            stacks.extend(some);
+            unreachable.extend(away);
         }
         Ok(Response::new(ListStacksResponse { stacks, unreachable }))
     }

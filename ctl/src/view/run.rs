@@ -16,40 +16,40 @@ use crate::{
 /// A run.
 #[derive(Debug, Serialize)]
 pub struct RunView {
-    run_id: String,
+    pub(super) run_id: String,
     task: &'static str,
-    state: &'static str,
+    pub(super) state: &'static str,
     phase: Option<String>,
-    host: String,
+    pub(super) host: String,
     host_id: String,
-    stack: String,
+    pub(super) stack: String,
     stack_id: String,
     asked_by: String,
     components: Vec<String>,
-    snapshot_id: Option<String>,
+    pub(super) snapshot_id: Option<String>,
     create_time: Timestamp,
     start_time: Option<Timestamp>,
     end_time: Option<Timestamp>,
-    duration_ms: Option<u64>,
-    totals: Option<TotalsView>,
+    pub(super) duration_ms: Option<u64>,
+    pub(super) totals: Option<TotalsView>,
     compared_fact_count: Option<u64>,
-    failure: Option<Failure>,
+    pub(super) failure: Option<Failure>,
     cancel_asked: bool,
     /// What makes the snapshot that it made less than whole.
     #[serde(skip_serializing_if = "Option::is_none")]
-    incomplete: Option<Vec<String>>,
+    pub(super) incomplete: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     events: Option<Vec<EventView>>,
 }
 
 #[derive(Clone, Copy, Debug, Serialize)]
-struct TotalsView {
-    read_bytes: u64,
-    new_bytes: u64,
+pub(super) struct TotalsView {
+    pub(super) read_bytes: u64,
+    pub(super) new_bytes: u64,
     reused_bytes: u64,
-    stored_bytes: u64,
+    pub(super) stored_bytes: u64,
     item_count: u64,
-    downtime_ms: u64,
+    pub(super) downtime_ms: u64,
     bytes_per_second: Option<u64>,
 }
 

@@ -1,5 +1,7 @@
 //! Stacks, as they are shown.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use lazarette_core::stack::{ContainerSeen, ContainerState, Origin, Part, StackSeen};
 use lazarette_proto::{
@@ -35,6 +37,7 @@ struct SeenView {
     uncovered: Vec<UncoveredView>,
     refusals: Vec<String>,
     warnings: Vec<String>,
+    labels: BTreeMap<String, String>,
 }
 
 impl From<StackSeen> for SeenView {
@@ -46,6 +49,7 @@ impl From<StackSeen> for SeenView {
             uncovered: it.uncovered.into_iter().map(Into::into).collect(),
             refusals: it.refusals,
             warnings: it.warnings,
+            labels: it.labels,
         }
     }
 }
@@ -132,6 +136,9 @@ impl View for StackView {
             return head.lines(0) + "\nIts host does not have it, or could not be asked.\n";
         };
         head.row([&"from", &origin(&seen.origin)]);
+        for (key, value) in &seen.labels {
+            head.row([&"label", &format!("{key}={value}")]);
+        }
         let mut text = head.lines(0);
         text.push_str("\nCONTAINERS\n");
         text.push_str(&containers(&seen.containers).lines(2));

@@ -218,6 +218,7 @@ fn seen() -> StackSeen {
         uncovered: uncovered(),
         refusals: vec!["`job` would be deleted when it is stopped".to_owned()],
         warnings: vec!["watchtower may restart containers".to_owned()],
+        labels: [("tier".to_owned(), "gold".to_owned())].into(),
     }
 }
 

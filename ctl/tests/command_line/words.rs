@@ -38,9 +38,11 @@ fn every_command_teaches_by_example() {
 fn stacks_hosts_and_components_are_checked_before_anybody_is_asked() {
     let long = "x".repeat(300);
     for name in ["", "a;b", "$(id)", "`id`", "a b", "..", "../x", "a/../b", "a*", "a\nb", &long] {
-        let error = refusal(&["backup", "--", name]);
-        assert_eq!(error.kind(), ErrorKind::ValueValidation, "{name:?}");
-        assert!(error.to_string().contains("STACK"), "{error}");
+        if name != "a*" {
+            let error = refusal(&["backup", "--", name]);
+            assert_eq!(error.kind(), ErrorKind::ValueValidation, "{name:?}");
+            assert!(error.to_string().contains("STACK"), "{error}");
+        }
         refusal(&["backup", "shop", "--component", name]);
         refusal(&["restore", "--", name]);
         refusal(&["stack", "show", "--", name]);
@@ -71,6 +73,10 @@ fn snapshots_are_hex_or_latest() {
 #[test]
 fn flags_that_contradict_each_other_or_come_twice_are_refused() {
     refusal(&["backup", "shop", "--dry-run", "--detach"]);
+    refusal(&["backup"]);
+    refusal(&["backup", "--all", "shop"]);
+    refusal(&["backup", "--all", "--host", "web1"]);
+    refusal(&["backup", "--label", "tier"]);
     refusal(&["restore", "shop", "--dry-run", "--yes"]);
     refusal(&["restore", "shop", "--snapshot", "latest", "--snapshot", "1f3a"]);
     refusal(&["--context", "a", "--context", "b", "version"]);

@@ -121,6 +121,7 @@ fn stacks_of_every_kind() {
             uncovered: uncovered(),
             refusals: texts(&["r"]),
             warnings: texts(&["w"]),
+            labels: [("tier".to_owned(), "gold".to_owned())].into(),
         });
     }
 }

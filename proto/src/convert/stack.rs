@@ -75,6 +75,7 @@ impl From<StackSeen> for wire::StackSeen {
             uncovered: it.uncovered.into_iter().map(Into::into).collect(),
             refusals: it.refusals,
             warnings: it.warnings,
+            labels: it.labels.into_iter().collect(),
         }
     }
 }
@@ -99,6 +100,7 @@ impl TryFrom<wire::StackSeen> for StackSeen {
             uncovered: it.uncovered.into_iter().map(Into::into).collect(),
             refusals: it.refusals,
             warnings: it.warnings,
+            labels: it.labels.into_iter().collect(),
         })
     }
 }
