@@ -13,6 +13,10 @@ use lazarette_node::{
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+/// Gives the memory of packs back when they are done with; the C library's keeps it.
+#[global_allocator]
+static MEMORY: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Backs up and restores the Docker stacks of this host, as its controller asks.
 ///
 /// A host is enrolled once:

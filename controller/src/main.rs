@@ -25,6 +25,10 @@ use lazarette_node::{
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+/// Gives the memory of packs back when they are done with; the C library's keeps it.
+#[global_allocator]
+static MEMORY: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The Lazarette controller: schedules, catalog, repositories and identities of a fleet.
 #[derive(Debug, Parser)]
 #[command(name = "lazarette-controller", version, arg_required_else_help = true)]
