@@ -53,6 +53,8 @@ const RULES: &[Rule] = &[
     allow("/lazarette.controller.v1.CredentialService/RevokeCredentials", &[Admin]),
     allow("/lazarette.controller.v1.HostService/InviteHost", &[Admin]),
     allow("/lazarette.controller.v1.HostService/RemoveHost", &[Admin]),
+    allow("/lazarette.controller.v1.HostService/RenameHost", &[Admin]),
+    allow("/lazarette.controller.v1.HostService/DrainHost", &[Admin, Operator]),
     allow("/lazarette.controller.v1.RepositoryService/GetRepositoryPassword", &[Admin]),
     allow("/lazarette.controller.v1.RepositoryService/RebuildCatalog", &[Admin]),
 ];
@@ -92,7 +94,10 @@ mod tests {
 
     #[test]
     fn a_viewer_changes_nothing_and_a_pipeline_restores_nothing() {
-        for verb in ["Start", "Cancel", "Resume", "Roll", "Invite", "Remove", "Rebuild", "Revoke"] {
+        for verb in [
+            "Start", "Cancel", "Resume", "Roll", "Invite", "Remove", "Rebuild", "Revoke", "Drain",
+            "Rename",
+        ] {
             let changing = TABLE.rules().iter().filter(|rule| rule.method.contains(verb));
             for rule in changing {
                 assert!(!rule.callers.contains(&Viewer), "{}", rule.method);

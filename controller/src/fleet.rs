@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use lazarette_core::{
     error::{Failure, Reason},
     id::HostId,
@@ -47,6 +47,8 @@ pub struct Agent {
     pub host: GetHostResponse,
     /// What an operator should know about it.
     pub warnings: Vec<String>,
+    /// How far its clock was ahead of ours when it connected.
+    pub clock_ahead: Option<SignedDuration>,
     generation: u64,
 }
 
@@ -204,10 +206,13 @@ impl Fleet {
             );
             tracing::warn!(%host, "two machines take turns with the key of one host");
         }
-        warnings.extend(self.skew(&said));
+        let clock_ahead = self.clock_ahead(&said);
+        if let Some(ahead) = clock_ahead.filter(|ahead| ahead.unsigned_abs() > SKEW_ALARM) {
+            warnings.push(format!("its clock is {} seconds off", ahead.unsigned_abs().as_secs()));
+        }
         let mut agents = self.agents();
         let generation = agents.get(&host).map_or(1, |agent| agent.generation + 1);
-        let agent = Agent { link: link.clone(), host: said, warnings, generation };
+        let agent = Agent { link: link.clone(), host: said, warnings, clock_ahead, generation };
         agents.insert(host, agent);
         drop(agents);
         self.0.changed.send_modify(|count| *count += 1);
@@ -215,10 +220,9 @@ impl Fleet {
         generation
     }
 
-    fn skew(&self, said: &GetHostResponse) -> Option<String> {
+    fn clock_ahead(&self, said: &GetHostResponse) -> Option<SignedDuration> {
         let theirs = from_wire_time("host_time", said.host_time).ok()?;
-        let off = self.0.clock.now().duration_since(theirs).unsigned_abs();
-        (off > SKEW_ALARM).then(|| format!("its clock is {} seconds off", off.as_secs()))
+        Some(theirs.duration_since(self.0.clock.now()))
     }
 
     async fn leave(&self, host: HostId, generation: u64) {

@@ -105,6 +105,17 @@ fn unknown(id: RunId) -> Failure {
     Failure::new(Reason::RunUnknown, format!("there is no run {id}; `ctl run list` shows them"))
 }
 
+/// A drained host takes no new run.
+fn refuse_drained(place: &Place) -> Result<(), Failure> {
+    let Some(since) = place.host.drained else { return Ok(()) };
+    let name = &place.host.name;
+    let message = format!(
+        "host `{name}` is drained since {since}: it takes no new runs; `ctl host drain {name} \
+         --undo` ends that"
+    );
+    Err(Failure::new(Reason::HostDrained, message))
+}
+
 impl Runs {
     /// Nothing is driven before [`Runs::recover`].
     pub fn new(parts: Parts) -> Self {
@@ -205,6 +216,7 @@ impl Runs {
         if known.is_none() {
             self.plan_for(&place, &task).await?;
             self.refuse_held(&place).await?;
+            refuse_drained(&place)?;
             if let Task::Backup { .. } = task {
                 self.0.disks.admit_backup()?;
             }

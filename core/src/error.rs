@@ -93,6 +93,8 @@ reasons! {
     RepositoryLocked = "REPOSITORY_LOCKED", NotReady;
     /// The host is not connected.
     HostOffline = "HOST_OFFLINE", NotReady;
+    /// The host takes no new runs, because an operator said so.
+    HostDrained = "HOST_DRAINED", NotReady;
     /// The controller cannot be reached from here.
     ControllerUnreachable = "CONTROLLER_UNREACHABLE", NotReady;
     /// Contact to the agent was lost for too long.

@@ -20,6 +20,7 @@ pub const fn of(reason: Reason) -> Option<&'static str> {
         Reason::HostOffline => {
             "look at its agent: `systemctl status lazarette-agent` on the host; `ctl host list` says when it was seen last"
         }
+        Reason::HostDrained => "`ctl host drain HOST --undo` lets it take runs again",
         Reason::ControllerUnreachable => {
             "is `lazarette-controller serve` running, and is the address in the context right? `ctl context list`"
         }

@@ -70,3 +70,24 @@ fn a_wave_backs_up_what_is_there_and_says_what_is_not() -> Result<()> {
     ensure!(shown.stdout.matches("succeeded").count() == 3, "{shown}");
     fleet.ctl(["backup", "--host", "wave3"])?.fails(1, &[]).map(drop)
 }
+
+#[test]
+fn a_host_is_renamed_and_drained_and_keeps_what_is_its_own() -> Result<()> {
+    let mut fleet = Fleet::up("drained")?;
+    fleet.join(Host::up("old-name")?)?;
+    stack(fleet.host("old-name")?, "blog", "gold")?;
+    fleet.ctl(["backup", "blog"])?.done()?;
+
+    fleet.ctl(["host", "rename", "old-name", "new-name"])?.done()?;
+    fleet.ctl(["host", "show", "old-name"])?.fails(1, &["old-name"]).map(drop)?;
+    let shown = fleet.ctl(["--output", "json", "host", "show", "new-name"])?.ok()?.json()?;
+    ensure!(shown.get("clock_ahead_ms").is_some_and(Value::is_i64), "no clock: {shown}");
+    fleet.ctl(["backup", "new-name/blog"])?.done()?;
+    let snapshots = fleet.ctl(["--output", "json", "snapshot", "list", "new-name/blog"])?;
+    assert_eq!(snapshots.ok()?.json()?.as_array().map(Vec::len), Some(2));
+
+    fleet.ctl(["host", "drain", "new-name"])?.done()?;
+    fleet.ctl(["backup", "blog"])?.fails(1, &["drained", "--undo"]).map(drop)?;
+    fleet.ctl(["host", "drain", "new-name", "--undo"])?.done()?;
+    fleet.ctl(["backup", "blog"])?.done()
+}

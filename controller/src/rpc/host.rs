@@ -10,8 +10,10 @@ use lazarette_core::{
 use lazarette_node::{address::Address, clock::Clock, connections::Connections};
 use lazarette_proto::{
     controller::v1::{
-        Host as WireHost, InviteHostRequest, InviteHostResponse, ListHostsRequest,
-        ListHostsResponse, RemoveHostRequest, RemoveHostResponse, host_service_server::HostService,
+        DrainHostRequest, DrainHostResponse, Host as WireHost, InviteHostRequest,
+        InviteHostResponse, ListHostsRequest, ListHostsResponse, RemoveHostRequest,
+        RemoveHostResponse, RenameHostRequest, RenameHostResponse,
+        host_service_server::HostService,
     },
     convert::{ConvertError, parse, to_wire_time},
 };
@@ -69,6 +71,13 @@ impl HostsRpc {
         self.hosts().by_name(name).await.map_err(store_failed).map_err(refused)
     }
 
+    async fn existing(&self, name: &HostName) -> Result<Host, Status> {
+        self.named(name).await?.ok_or_else(|| {
+            let message = format!("there is no host `{name}`; `ctl host list` shows them");
+            refused(Failure::new(Reason::HostUnknown, message))
+        })
+    }
+
     fn wire(&self, host: Host) -> WireHost {
         let agent = self.fleet.agent(host.id);
         let (warnings, holds) = agent
@@ -86,6 +95,10 @@ impl HostsRpc {
             certificate_expire_time: enrolled.then(|| to_wire_time(host.certificate_expires)),
             warnings,
             holds,
+            clock_ahead_ms: agent
+                .and_then(|agent| agent.clock_ahead)
+                .and_then(|ahead| i64::try_from(ahead.as_millis()).ok()),
+            drain_time: host.drained.map(to_wire_time),
         }
     }
 }
@@ -145,10 +158,7 @@ impl HostService for HostsRpc {
         request: Request<RemoveHostRequest>,
     ) -> Result<Response<RemoveHostResponse>, Status> {
         let name: HostName = parse("host", &request.get_ref().host).map_err(malformed)?;
-        let host = self.named(&name).await?.ok_or_else(|| {
-            let message = format!("there is no host `{name}`; `ctl host list` shows them");
-            refused(Failure::new(Reason::HostUnknown, message))
-        })?;
+        let host = self.existing(&name).await?;
         let act = act(&*self.clock, &request, format!("remove host {name}"));
         let revocation = Revocation { at: act.at, by: act.who.clone(), why: act.what.clone() };
         let revoked = self.revocations.revoke_host(host.id, &revocation, &Batch::new()).await;
@@ -163,6 +173,56 @@ impl HostService for HostsRpc {
             self.runs.cancel(run.id).await.map_err(refused)?;
         }
         Ok(Response::new(RemoveHostResponse {}))
+    }
+
+    async fn rename_host(
+        &self,
+        request: Request<RenameHostRequest>,
+    ) -> Result<Response<RenameHostResponse>, Status> {
+        let name: HostName = parse("host", &request.get_ref().host).map_err(malformed)?;
+        let new: HostName = parse("new_name", &request.get_ref().new_name).map_err(malformed)?;
+        let host = self.existing(&name).await?;
+        // A run knows its host by name until its agent has it.
+        let open = self.runs.open_on(host.id).await.map_err(refused)?;
+        if let Some(run) = open.first() {
+            let message = format!(
+                "host `{name}` has runs that are not over: wait for them, `ctl run watch {}`",
+                run.id
+            );
+            return Err(refused(Failure::new(Reason::RunState, message)));
+        }
+        let act = act(&*self.clock, &request, format!("rename host {name} to {new}"));
+        let renamed = self.hosts().rename(host.id, &new, &Batch::new()).await;
+        renamed.map_err(|error| {
+            if !error.is_conflict() {
+                return refused(store_failed(error));
+            }
+            let message = format!("there is a host `{new}` already; choose another name");
+            refused(Failure::new(Reason::NameTaken, message))
+        })?;
+        record(&self.store, &act, &Batch::new()).await?;
+        Ok(Response::new(RenameHostResponse {}))
+    }
+
+    async fn drain_host(
+        &self,
+        request: Request<DrainHostRequest>,
+    ) -> Result<Response<DrainHostResponse>, Status> {
+        let drained = request.get_ref().drained;
+        let name: HostName = parse("host", &request.get_ref().host).map_err(malformed)?;
+        let host = self.existing(&name).await?;
+        let what = if drained { "drain" } else { "end the draining of" };
+        let act = act(&*self.clock, &request, format!("{what} host {name}"));
+        let since = act.at;
+        let hosts = self.hosts();
+        let updated = hosts.update(host.id, |it| {
+            it.drained = drained.then(|| it.drained.unwrap_or(since));
+        });
+        updated.await.map_err(store_failed).map_err(refused)?;
+        record(&self.store, &act, &Batch::new()).await?;
+        let open = self.runs.open_on(host.id).await.map_err(refused)?;
+        let open_run_ids = open.iter().map(|run| run.id.to_string()).collect();
+        Ok(Response::new(DrainHostResponse { open_run_ids }))
     }
 }
 

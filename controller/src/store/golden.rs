@@ -77,6 +77,7 @@ fn hosts_stacks_repositories_and_the_fleet_are_read() {
         agent_version: Some("0.1.0".to_owned()),
         engine_version: Some("20.10.24".to_owned()),
         removed: None,
+        drained: None,
     };
     let stack = Stack {
         id: STACK,

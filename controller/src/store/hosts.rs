@@ -31,6 +31,9 @@ pub struct Host {
     pub engine_version: Option<String>,
     /// When an operator removed it: it is only remembered then, for its snapshots and runs.
     pub removed: Option<Timestamp>,
+    /// Since when it takes no new runs, because an operator said so.
+    #[serde(default)]
+    pub drained: Option<Timestamp>,
 }
 
 impl Host {
@@ -46,6 +49,7 @@ impl Host {
             agent_version: None,
             engine_version: None,
             removed: None,
+            drained: None,
         }
     }
 
@@ -153,6 +157,33 @@ impl Hosts {
         }
     }
 
+    /// Calls a host otherwise: its old name is free. Gives it as it is then; nothing when there is no
+    /// such host. `also` is committed with it.
+    ///
+    /// # Errors
+    ///
+    /// A conflict when another host has that name.
+    pub async fn rename(
+        &self,
+        id: HostId,
+        name: &HostName,
+        also: &Batch,
+    ) -> Result<Option<Host>, StoreError> {
+        let Some(seen) = HOSTS.get(&*self.0, &id).await? else { return Ok(None) };
+        if seen.value.name == *name {
+            return Ok(Some(seen.value));
+        }
+        let host = Host { name: name.clone(), ..seen.value.clone() };
+        let mut batch = also.clone();
+        HOSTS.replace(&mut batch, &id, &seen, &host)?;
+        if let Some(named) = NAMES.get(&*self.0, &seen.value.name).await? {
+            NAMES.remove(&mut batch, &seen.value.name, &named);
+        }
+        NAMES.insert(&mut batch, name, &Named { host: id })?;
+        self.0.commit(batch).await?;
+        Ok(Some(host))
+    }
+
     /// Removes a host for good and frees its name; twice is as once. Its agent is refused only
     /// when [`super::revocations::Revocations`] says so too: `also` is committed with the removal.
     ///
@@ -203,6 +234,7 @@ mod tests {
             agent_version: None,
             engine_version: None,
             removed: None,
+            drained: None,
         }
     }
 
@@ -227,6 +259,26 @@ mod tests {
         assert_eq!(hosts.list().await.unwrap(), std::slice::from_ref(&second));
         assert_eq!(hosts.by_name(&second.name).await.unwrap(), Some(second));
         assert_eq!(hosts.get(first.id).await.unwrap().unwrap().removed, Some(NOW));
+    }
+
+    #[tokio::test]
+    async fn a_renamed_host_is_found_by_its_new_name_only_and_takes_nobody_elses() {
+        let store = Arc::new(MemoryStore::new());
+        let hosts = Hosts::new(store.clone());
+        let (web, db) = (host("web"), host("db"));
+        let mut batch = Batch::new();
+        hosts.add(&mut batch, &web).unwrap();
+        hosts.add(&mut batch, &db).unwrap();
+        store.commit(batch).await.unwrap();
+        let new = "shop".parse().unwrap();
+
+        let renamed = hosts.rename(web.id, &new, &Batch::new()).await.unwrap().unwrap();
+        let taken = hosts.rename(web.id, &db.name, &Batch::new()).await;
+
+        assert_eq!(renamed, Host { name: new.clone(), ..web.clone() });
+        assert_eq!(hosts.by_name(&new).await.unwrap(), Some(renamed));
+        assert_eq!(hosts.by_name(&web.name).await.unwrap(), None);
+        assert!(taken.unwrap_err().is_conflict());
     }
 
     #[tokio::test]

@@ -16,6 +16,36 @@ pub enum HostVerb {
     /// Lists hosts
     #[command(after_help = "Examples:\n  ctl host list\n  ctl --output json host list")]
     List,
+    /// Shows one host
+    #[command(after_help = "Example:\n  ctl host show web1")]
+    Show {
+        /// What it is called
+        #[arg(value_name = "NAME")]
+        host: HostName,
+    },
+    /// Calls a host otherwise: its stacks, snapshots and runs stay its own
+    #[command(after_help = "Example:\n  ctl host rename web1 web-zurich-1")]
+    Rename {
+        /// What it is called
+        #[arg(value_name = "NAME")]
+        host: HostName,
+        /// What it is to be called
+        #[arg(value_name = "NEW_NAME")]
+        new_name: HostName,
+    },
+    /// Lets a host take no new runs, before it is taken down
+    #[command(after_help = "\
+Examples:
+  ctl host drain web1                   what is under way goes on; its runs are listed
+  ctl host drain web1 --undo            it takes runs again")]
+    Drain {
+        /// What it is called
+        #[arg(value_name = "NAME")]
+        host: HostName,
+        /// Lets it take runs again
+        #[arg(long)]
+        undo: bool,
+    },
     /// Makes a one-time token with which a host can be enrolled
     #[command(after_help = "\
 Examples:

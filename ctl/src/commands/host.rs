@@ -2,9 +2,15 @@
 
 use std::time::Duration;
 
-use lazarette_core::name::HostName;
+use lazarette_core::{
+    error::{Failure, Reason},
+    name::HostName,
+};
 use lazarette_proto::{
-    controller::v1::{InviteHostRequest, ListHostsRequest, ListHostsResponse, RemoveHostRequest},
+    controller::v1::{
+        DrainHostRequest, InviteHostRequest, ListHostsRequest, ListHostsResponse,
+        RemoveHostRequest, RenameHostRequest,
+    },
     convert::from_wire_time,
 };
 
@@ -15,7 +21,7 @@ use crate::{
     error::{CtlError, Exit},
     output::Output,
     table,
-    view::host::{HostView, HostsView, InviteView, RemovedView},
+    view::host::{DrainedView, HostView, HostsView, InviteView, RemovedView, RenamedView},
 };
 
 pub(super) async fn run(
@@ -25,13 +31,31 @@ pub(super) async fn run(
 ) -> Result<Exit, CtlError> {
     match verb {
         HostVerb::List => {
-            let answer = connection.hosts().list_hosts(ListHostsRequest {}).await;
-            let ListHostsResponse { hosts, controller_warnings } =
-                answer.map_err(refused("list hosts"))?.into_inner();
-            let hosts: Result<Vec<HostView>, _> =
-                hosts.into_iter().map(TryInto::try_into).collect();
-            let hosts = hosts.map_err(CtlError::strange("list hosts"))?;
-            output.show(&HostsView { hosts, controller_warnings })?;
+            output.show(&list(connection).await?)?;
+        }
+        HostVerb::Show { host } => {
+            let hosts = list(connection).await?.hosts;
+            let found = hosts.into_iter().find(|it| it.name() == host.as_str());
+            let found = found.ok_or_else(|| {
+                let failure =
+                    Failure::new(Reason::HostUnknown, format!("there is no host `{host}`"));
+                CtlError::Refused { doing: format!("show {host}"), failure }
+            })?;
+            output.show(&found)?;
+        }
+        HostVerb::Rename { host, new_name } => {
+            let request =
+                RenameHostRequest { host: host.to_string(), new_name: new_name.to_string() };
+            let answer = connection.hosts().rename_host(request).await;
+            answer.map_err(refused(format!("rename {host}")))?;
+            output.show(&RenamedView { renamed: host, name: new_name })?;
+        }
+        HostVerb::Drain { host, undo } => {
+            let request = DrainHostRequest { host: host.to_string(), drained: !undo };
+            let answer = connection.hosts().drain_host(request).await;
+            let open_run_ids =
+                answer.map_err(refused(format!("drain {host}")))?.into_inner().open_run_ids;
+            output.show(&DrainedView { host, drained: !undo, open_run_ids })?;
         }
         HostVerb::Invite { host, valid } => {
             let invited = invite(connection, host, valid).await?;
@@ -54,6 +78,15 @@ pub(super) async fn run(
         }
     }
     Ok(Exit::Done)
+}
+
+async fn list(connection: &Connection) -> Result<HostsView, CtlError> {
+    let answer = connection.hosts().list_hosts(ListHostsRequest {}).await;
+    let ListHostsResponse { hosts, controller_warnings } =
+        answer.map_err(refused("list hosts"))?.into_inner();
+    let hosts: Result<Vec<HostView>, _> = hosts.into_iter().map(TryInto::try_into).collect();
+    let hosts = hosts.map_err(CtlError::strange("list hosts"))?;
+    Ok(HostsView { hosts, controller_warnings })
 }
 
 async fn invite(

@@ -25,6 +25,8 @@ pub struct HostView {
     certificate_expire_time: Option<Timestamp>,
     warnings: Vec<String>,
     holds: Vec<String>,
+    clock_ahead_ms: Option<i64>,
+    drain_time: Option<Timestamp>,
 }
 
 impl TryFrom<wire::Host> for HostView {
@@ -42,7 +44,42 @@ impl TryFrom<wire::Host> for HostView {
             certificate_expire_time: time("certificate_expire_time", it.certificate_expire_time)?,
             warnings: it.warnings,
             holds: it.holds,
+            clock_ahead_ms: it.clock_ahead_ms,
+            drain_time: time("drain_time", it.drain_time)?,
         })
+    }
+}
+
+impl HostView {
+    /// What it is called.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl View for HostView {
+    fn table(&self) -> String {
+        let or_dash = |text: &str| if text.is_empty() { "-".to_owned() } else { text.to_owned() };
+        let mut table = Table::bare();
+        table.row([&"host", &self.name]);
+        table.row([&"id", &self.host_id]);
+        table.row([&"connected", &if self.connected { "yes" } else { "no" }]);
+        table.row([&"last seen", &table::time_or_dash(self.last_seen_time)]);
+        table.row([&"agent", &or_dash(&self.agent_version)]);
+        table.row([&"Docker", &or_dash(&self.engine_version)]);
+        if let Some(ahead) = self.clock_ahead_ms {
+            let way = if ahead < 0 { "behind" } else { "ahead" };
+            table.row([&"clock", &format!("{} {way}", table::span(ahead.unsigned_abs()))]);
+        }
+        let ends = table::time_or_dash(self.certificate_expire_time);
+        table.row([&"certificate ends", &ends]);
+        if let Some(since) = self.drain_time {
+            table.row([&"drained since", &table::time(since)]);
+        }
+        let mut text = table.lines(0);
+        table::section(&mut text, "WARNINGS", &self.warnings);
+        table::section(&mut text, "HELD", &self.holds);
+        text
     }
 }
 
@@ -65,7 +102,12 @@ impl View for HostsView {
         for it in &self.hosts {
             table.row([
                 &it.name,
-                &if it.connected { "yes" } else { "no" },
+                &match (it.connected, it.drain_time) {
+                    (true, None) => "yes",
+                    (true, Some(_)) => "yes, drained",
+                    (false, None) => "no",
+                    (false, Some(_)) => "no, drained",
+                },
                 &table::time_or_dash(it.last_seen_time),
                 &or_dash(&it.agent_version),
                 &or_dash(&it.engine_version),
@@ -98,6 +140,41 @@ pub struct InviteView {
 impl View for InviteView {
     fn table(&self) -> String {
         format!("{}\n", self.token)
+    }
+}
+
+/// A host that is called otherwise now.
+#[derive(Debug, Serialize)]
+pub struct RenamedView {
+    /// What it was called.
+    pub renamed: HostName,
+    /// What it is called.
+    pub name: HostName,
+}
+
+impl View for RenamedView {
+    fn table(&self) -> String {
+        format!("{} is called {} now\n", self.renamed, self.name)
+    }
+}
+
+/// A host that takes no new runs, or takes them again.
+#[derive(Debug, Serialize)]
+pub struct DrainedView {
+    /// Which.
+    pub host: HostName,
+    /// Whether it takes none.
+    pub drained: bool,
+    /// Runs of it that are not over.
+    pub open_run_ids: Vec<String>,
+}
+
+impl View for DrainedView {
+    fn table(&self) -> String {
+        let takes = if self.drained { "takes no new runs" } else { "takes runs again" };
+        let mut text = format!("{} {takes}\n", self.host);
+        table::section(&mut text, "NOT OVER YET", &self.open_run_ids);
+        text
     }
 }
 

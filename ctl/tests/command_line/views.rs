@@ -273,7 +273,11 @@ fn hosts_are_listed_with_their_warnings_and_holds() {
         certificate_expire_time: Some(to_wire_time(at(31_536_000))),
         warnings: vec!["its clock is 90 s behind".to_owned()],
         holds: vec!["shop is held by a failed restore".to_owned()],
+        clock_ahead_ms: Some(-90_000),
+        drain_time: Some(to_wire_time(at(6))),
     };
+    let one = HostView::try_from(host.clone()).unwrap();
+    insta::assert_snapshot!("a_host", one.table());
     let invited = wire::Host { name: "web2".to_owned(), ..Default::default() };
     let hosts = [host, invited].map(|it| HostView::try_from(it).unwrap()).into();
     let controller_warnings = vec!["the disk of the store has 99.0 MiB left".to_owned()];
