@@ -343,6 +343,7 @@ async fn share(
         feeds: Feeds::new(),
         clock: Arc::clone(&clock),
         tasks: tasks.child(),
+        audit: Audit::new(Arc::clone(&store)),
         disks: disks.clone(),
         options: run_options(config),
     });

@@ -25,6 +25,7 @@ use crate::{
     grants::Grants,
     places::{Place, Places, store_failed},
     store::{
+        audit::Audit,
         catalog::Catalog,
         runs::{Created, Reporter, Runs as Records},
     },
@@ -60,6 +61,7 @@ struct Inner {
     queue: Queue,
     clock: Arc<dyn Clock>,
     tasks: Tasks,
+    audit: Audit,
     disks: Disks,
     options: RunOptions,
 }
@@ -85,6 +87,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Who owns what goes on behind.
     pub tasks: Tasks,
+    /// Where lies of agents are written down.
+    pub audit: Audit,
     /// Where there must be room.
     pub disks: Disks,
     /// Limits and times.
@@ -121,7 +125,7 @@ impl Runs {
     pub fn new(parts: Parts) -> Self {
         let Parts { records, catalog, places, fleet, vaults, grants, feeds, clock, tasks, .. } =
             parts;
-        let Parts { disks, options, .. } = parts;
+        let Parts { audit, disks, options, .. } = parts;
         let queue = Queue::new(options.per_host, options.total);
         Self(Arc::new(Inner {
             records,
@@ -134,6 +138,7 @@ impl Runs {
             queue,
             clock,
             tasks,
+            audit,
             disks,
             options,
         }))

@@ -22,11 +22,12 @@ impl Uploads {
         Self::default()
     }
 
-    /// Waits until `bytes` more of `host` may be in memory: until the permit is dropped. A host
-    /// waits for its own packs only.
-    pub async fn room(&self, host: HostId, bytes: u64) -> Option<OwnedSemaphorePermit> {
+    /// Takes room for `bytes` more of `host` until the permit is dropped; nothing when there is
+    /// none now. Nobody waits for it: a stream that waits unread takes the window of its
+    /// connection from those that have room, and from all else.
+    pub fn room(&self, host: HostId, bytes: u64) -> Option<OwnedSemaphorePermit> {
         let permits = u32::try_from(bytes.div_ceil(MIB)).unwrap_or(u32::MAX).clamp(1, MIB_PER_HOST);
-        self.of(host).acquire_many_owned(permits).await.ok()
+        self.of(host).try_acquire_many_owned(permits).ok()
     }
 
     fn of(&self, host: HostId) -> Arc<Semaphore> {
@@ -39,20 +40,18 @@ impl Uploads {
 
 #[cfg(test)]
 mod tests {
-    use futures::FutureExt as _;
-
     use super::*;
 
-    #[tokio::test]
-    async fn a_host_waits_for_its_own_packs_and_for_no_other_hosts() {
+    #[test]
+    fn a_host_has_room_for_so_much_and_takes_none_from_others() {
         let (uploads, greedy, other) = (Uploads::new(), HostId::new(), HostId::new());
-        let largest = uploads.room(greedy, 128 * MIB).await.unwrap();
-        let _usual = uploads.room(greedy, 64 * MIB).await.unwrap();
+        let largest = uploads.room(greedy, 128 * MIB).unwrap();
+        let _usual = uploads.room(greedy, 64 * MIB).unwrap();
 
-        assert!(uploads.room(greedy, 1).now_or_never().is_none());
-        assert!(uploads.room(other, 128 * MIB).now_or_never().is_some());
+        assert!(uploads.room(greedy, 1).is_none());
+        assert!(uploads.room(other, 128 * MIB).is_some());
 
         drop(largest);
-        assert!(uploads.room(greedy, 128 * MIB).now_or_never().is_some());
+        assert!(uploads.room(greedy, 128 * MIB).is_some());
     }
 }

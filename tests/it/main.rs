@@ -4,5 +4,6 @@ mod controller;
 mod crash;
 mod fleet;
 mod harness;
+mod hostile_agent;
 mod main_job;
 mod refusals;

@@ -9,6 +9,7 @@ mod agent;
 mod controller;
 mod fleet;
 mod host;
+pub mod hostile;
 mod log;
 mod outcome;
 mod places;

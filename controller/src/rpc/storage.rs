@@ -24,6 +24,7 @@ use lazarette_proto::{
 use lazarette_repo::{
     id::{BlobId, PackId},
     pack::{BlobKind, PackEntry},
+    reader::ReadError,
     session::{CommitError, CommitRequest, ReportError, Session},
     snapshot::Summary,
     source::PackSource as _,
@@ -126,7 +127,11 @@ impl StorageRpc {
             return Err(input("field `size_bytes` is more than a pack may have"));
         }
         let size = usize::try_from(size_bytes).unwrap_or(usize::MAX);
-        let _room = self.uploads.room(host, size_bytes).await;
+        // The agent tries again in a moment.
+        let _room = self.uploads.room(host, size_bytes).ok_or_else(|| {
+            let message = "too many packs of this host are on their way in; try again";
+            refused(Failure::new(Reason::StorageUnavailable, message))
+        })?;
         let mut content = BytesMut::with_capacity(size.min(USUAL_PACK_BYTES));
         while let Some(message) = next_part(&mut parts).await? {
             let Some(Part::Chunk(chunk)) = message.part else {
@@ -249,7 +254,9 @@ async fn store_pack(session: &Arc<Session>, pack: PackId, content: Bytes) -> Res
 
 fn manifest_refused(error: &EntryError) -> Failure {
     let reason = match error {
-        EntryError::Foreign { .. } => Reason::PackRefused,
+        EntryError::Foreign { .. } | EntryError::Read(ReadError::Missing { .. }) => {
+            Reason::PackRefused
+        }
         EntryError::Read(error) if error.is_transient() => Reason::StorageUnavailable,
         EntryError::Read(_)
         | EntryError::Missing
@@ -406,12 +413,16 @@ impl StorageService for StorageRpc {
     ) -> Result<Response<Chunks>, Status> {
         let host = host_of(&request)?;
         let request = request.into_inner();
-        let run = parse("run_id", &request.run_id).map_err(malformed)?;
+        let run: RunId = parse("run_id", &request.run_id).map_err(malformed)?;
         let repository = self.readable(run, host).await?;
         let pack = PackId::new(hash("pack_id", &request.pack_id).map_err(malformed)?);
         let (start, length) = (request.offset_bytes, request.length_bytes);
         let end = start.checked_add(length).filter(|_| length <= READ_BYTES);
         let end = end.ok_or_else(|| input("field `length_bytes` is more than 64 MiB"))?;
+        if !repository.with_index(|index| index.contains_pack(&pack)) {
+            let message = format!("pack {pack} is none of the repository of run {run}");
+            return Err(refused(Failure::new(Reason::PolicyDenied, message)));
+        }
         let content = repository.read_pack(pack, start..end).await.map_err(|error| {
             let reason = if error.is_transient() {
                 Reason::StorageUnavailable

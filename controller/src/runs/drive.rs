@@ -7,7 +7,7 @@ use lazarette_core::{
     id::SnapshotId,
     run::{Outcome, Run, RunEvent, RunState, Task},
 };
-use lazarette_node::{backoff::Backoff, status};
+use lazarette_node::{backoff::Backoff, identity::Identity, status};
 use lazarette_proto::{
     agent::v1::{
         self as agent, ListRunsRequest, ResumeRunRequest, StartRunRequest, WatchRunRequest,
@@ -23,7 +23,7 @@ use crate::{
     fleet::Agent,
     grants::{Grant, Right},
     places::store_failed,
-    store::runs::Reporter,
+    store::{Batch, audit::Act, runs::Reporter},
     vaults::reason_of,
 };
 
@@ -360,8 +360,18 @@ impl Runs {
         if entry.is_some_and(|entry| entry.run == run.id) {
             return Ok(());
         }
-        let message = "the agent named a snapshot that this run did not make";
-        Err(Failure::new(Reason::PackRefused, message))
+        let message =
+            format!("the agent named snapshot {snapshot}, which run {} did not make", run.id);
+        let reason = Reason::PackRefused;
+        let act = Act {
+            at: self.0.clock.now(),
+            who: Identity::Agent { host: run.host }.to_string(),
+            certificate: String::new(),
+            what: format!("WatchRun: {message}"),
+            refused: Some(reason.to_string()),
+        };
+        self.0.audit.record(&act, &Batch::new()).await.map_err(store_failed)?;
+        Err(Failure::new(reason, message))
     }
 }
 

@@ -29,6 +29,9 @@ const RUNS: Collection<RunId, Run> = Collection::new("run");
 const EVENTS: Collection<(RunId, u64), RunEvent> = Collection::new("run-event");
 const UNFINISHED: Collection<RunId, Unfinished> = Collection::new("run-unfinished");
 
+/// No run has more events: one that does is not told by an agent of ours.
+const EVENTS_MAX: u64 = 20_000;
+
 /// One event of a run, with its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NumberedEvent {
@@ -72,6 +75,9 @@ pub enum RunsError {
     /// The id belongs to another run.
     #[error("create the run {0}: its id belongs to a run for another task or stack")]
     Exists(RunId),
+    /// It has as many events as a run may have.
+    #[error("record an event of the run {0}: it has {EVENTS_MAX} already")]
+    TooMany(RunId),
     /// The event does not fit its state.
     #[error("record an event of the run {run}")]
     Illegal {
@@ -89,6 +95,7 @@ impl ReasonedError for RunsError {
             Self::Store(error) => error.reason(),
             Self::Unknown(_) => Reason::RunUnknown,
             Self::Exists(_) => Reason::RunExists,
+            Self::TooMany(_) => Reason::LimitReached,
             Self::Illegal { .. } => Reason::RunState,
         }
     }
@@ -230,6 +237,9 @@ fn next(run: &Run, reporter: Reporter, event: &RunEvent) -> Result<Option<Run>, 
     let agent_sequence = match reporter {
         Reporter::Controller => run.agent_sequence,
         Reporter::Agent { sequence } if sequence <= run.agent_sequence => return Ok(None),
+        Reporter::Agent { .. } if run.sequence >= EVENTS_MAX => {
+            return Err(RunsError::TooMany(run.id));
+        }
         Reporter::Agent { sequence } => sequence,
     };
     let state = run
@@ -305,6 +315,18 @@ mod tests {
         assert_eq!(sequences, [2, 3]);
         assert_eq!(stored[1].event, events[2]);
         assert_eq!(runs.get(run.id).await.unwrap().unwrap().state, RunState::Cancelled { at: AT });
+    }
+
+    #[test]
+    fn an_agent_does_not_fill_the_store_with_events_and_the_run_can_still_be_ended() {
+        let full = Run { sequence: EVENTS_MAX, agent_sequence: EVENTS_MAX, ..run() };
+        let more = RunEvent::Noted { at: AT, component: None, text: "more".to_owned() };
+        let end = RunEvent::Cancelled { at: AT };
+
+        let refused = next(&full, Reporter::Agent { sequence: EVENTS_MAX + 1 }, &more);
+
+        assert!(matches!(refused, Err(RunsError::TooMany(_))));
+        assert!(next(&full, Reporter::Controller, &end).unwrap().is_some());
     }
 
     #[tokio::test]

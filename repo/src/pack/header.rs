@@ -9,6 +9,9 @@ use crate::pack::{BlobKind, PackEntry, PackError};
 /// How many bytes the length of the header takes, at the very end.
 pub(crate) const TRAILER: usize = 4;
 
+/// The longest header that is read, as restic has it.
+const LONGEST: u64 = 16 << 20;
+
 /// How many bytes an entry takes, without and with the size of a compressed blob.
 const PLAIN_ENTRY: usize = 1 + 4 + 32;
 const COMPRESSED_ENTRY: usize = PLAIN_ENTRY + 4;
@@ -42,6 +45,9 @@ pub(crate) fn header_range(size: u64, tail: &[u8]) -> Result<Range<u64>, PackErr
     let start = end.checked_sub(length).ok_or(bad("its header would begin before it"))?;
     if length <= 32 {
         return Err(bad("its header is empty"));
+    }
+    if length > LONGEST {
+        return Err(bad("its header is longer than 16 MiB"));
     }
     Ok(start..end)
 }
