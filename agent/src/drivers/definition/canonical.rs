@@ -62,6 +62,11 @@ fn container(document: &Value) -> Map<String, Value> {
     {
         config.remove("Hostname");
     }
+    // Whoever asks Docker's own client for binds has them in another order each time.
+    if let Some(Value::Array(binds)) = kept.get_mut("HostConfig").and_then(|it| it.get_mut("Binds"))
+    {
+        binds.sort_by_key(ToString::to_string);
+    }
     let mounts = document.get("Mounts").and_then(Value::as_array).into_iter().flatten();
     // The Engine keeps them in a map, and lists them in another order each time.
     let mounts: BTreeMap<String, Value> = mounts
