@@ -20,6 +20,7 @@ mod key;
 mod mark;
 mod memory;
 mod record;
+mod release;
 pub mod repositories;
 pub mod revocations;
 pub mod runs;

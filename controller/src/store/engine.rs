@@ -7,6 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -19,6 +20,7 @@ use super::disk::{Counting, Options};
 use super::error::{Failure, OpenError, StoreError};
 use super::mark::Mark;
 use super::record::{self, Record};
+use super::release;
 use super::space::{Full, Room, Space};
 
 /// The store's own record. No key of a batch begins with a zero byte.
@@ -27,6 +29,9 @@ pub(super) const HEAD: &[u8] = b"\0head";
 /// So big that the fullest node of sled's tree (17 values of 64 KiB) is less than a quarter of a
 /// segment. A bigger node goes to a file of its own in `blobs/`, which nobody syncs.
 const SEGMENT_BYTES: usize = 8 * 1024 * 1024;
+
+/// For how long a database that was closed just now may keep its file.
+const RELEASE: Duration = Duration::from_secs(10);
 
 /// What the store knows of itself: written with each group of batches.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -157,6 +162,9 @@ pub(super) fn open(path: &Path, options: &Options) -> Result<(Engine, Head, Mark
         (_, true) => {}
     }
 
+    // If it is locked even then, sled says so.
+    release::wait(&directory.database().join("db"), RELEASE)
+        .map_err(OpenError::io("wait for the database in", path))?;
     let db = open_sled(&directory.database(), options)
         .map_err(|failure| OpenError::engine(path, failure))?;
     let head = head(&directory, &db)?;
