@@ -192,7 +192,7 @@ impl HostService for HostsRpc {
             return Err(refused(Failure::new(Reason::RunState, message)));
         }
         let act = act(&*self.clock, &request, format!("rename host {name} to {new}"));
-        let renamed = self.hosts().rename(host.id, &new, &Batch::new()).await;
+        let renamed = self.hosts().rename(host.id, &new).await;
         renamed.map_err(|error| {
             if !error.is_conflict() {
                 return refused(store_failed(error));

@@ -158,23 +158,18 @@ impl Hosts {
     }
 
     /// Calls a host otherwise: its old name is free. Gives it as it is then; nothing when there is no
-    /// such host. `also` is committed with it.
+    /// such host.
     ///
     /// # Errors
     ///
     /// A conflict when another host has that name.
-    pub async fn rename(
-        &self,
-        id: HostId,
-        name: &HostName,
-        also: &Batch,
-    ) -> Result<Option<Host>, StoreError> {
+    pub async fn rename(&self, id: HostId, name: &HostName) -> Result<Option<Host>, StoreError> {
         let Some(seen) = HOSTS.get(&*self.0, &id).await? else { return Ok(None) };
         if seen.value.name == *name {
             return Ok(Some(seen.value));
         }
         let host = Host { name: name.clone(), ..seen.value.clone() };
-        let mut batch = also.clone();
+        let mut batch = Batch::new();
         HOSTS.replace(&mut batch, &id, &seen, &host)?;
         if let Some(named) = NAMES.get(&*self.0, &seen.value.name).await? {
             NAMES.remove(&mut batch, &seen.value.name, &named);
@@ -272,8 +267,8 @@ mod tests {
         store.commit(batch).await.unwrap();
         let new = "shop".parse().unwrap();
 
-        let renamed = hosts.rename(web.id, &new, &Batch::new()).await.unwrap().unwrap();
-        let taken = hosts.rename(web.id, &db.name, &Batch::new()).await;
+        let renamed = hosts.rename(web.id, &new).await.unwrap().unwrap();
+        let taken = hosts.rename(web.id, &db.name).await;
 
         assert_eq!(renamed, Host { name: new.clone(), ..web.clone() });
         assert_eq!(hosts.by_name(&new).await.unwrap(), Some(renamed));
