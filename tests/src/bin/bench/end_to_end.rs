@@ -200,7 +200,9 @@ fn watched(
     let seconds = worked?;
     memory.agent_idle = with_children(agent);
     memory.controller_idle = with_children(controller);
-    ensure!(memory.agent_busy > 0 && memory.controller_busy > 0, "no memory was seen");
+    let Memory { agent_busy, agent_idle, controller_busy, controller_idle } = memory;
+    let seen = [agent_busy, agent_idle, controller_busy, controller_idle];
+    ensure!(!seen.contains(&0), "a program's memory was not seen: {memory:?}");
     Ok((seconds, memory))
 }
 
