@@ -113,9 +113,12 @@ impl StackPattern {
     }
 
     fn fits(&self, candidate: &Candidate) -> bool {
-        let fits = |pattern: &str, name: &str| WildMatch::new(pattern).matches(name);
-        let on_host = self.host.as_ref().is_none_or(|host| fits(host, candidate.host.as_str()));
-        on_host && fits(&self.stack, candidate.stack.as_str())
+        self.fits_host(&candidate.host)
+            && WildMatch::new(&self.stack).matches(candidate.stack.as_str())
+    }
+
+    fn fits_host(&self, host: &HostName) -> bool {
+        self.host.as_ref().is_none_or(|it| WildMatch::new(it).matches(host.as_str()))
     }
 }
 
@@ -211,6 +214,14 @@ impl Selection {
         if chosen.is_empty() { Err(SelectionError::Nothing) } else { Ok(chosen) }
     }
 
+    /// Whether stacks of `host` may be meant that nobody has named: if it cannot be asked, what was
+    /// wished is not all done.
+    pub fn reaches(&self, host: &HostName) -> bool {
+        let is_named = self.hosts.is_empty() || self.hosts.contains(host);
+        let is_open = |it: &StackPattern| it.address().is_none() && it.fits_host(host);
+        is_named && (self.patterns.is_empty() || self.patterns.iter().any(is_open))
+    }
+
     fn is_within(&self, candidate: &Candidate) -> bool {
         let has = |it: &LabelWish| candidate.labels.get(&it.key) == Some(&it.value);
         (self.hosts.is_empty() || self.hosts.contains(&candidate.host))
@@ -269,6 +280,21 @@ mod tests {
         assert!(refused.contains("nosuch") && refused.contains("web1/blog"), "{refused}");
         assert!(choose(&[], &[], &["tier=none"]).unwrap_err().contains("ctl stack list"));
         assert!(choose(&[], &["web9"], &[]).is_err());
+    }
+
+    #[test]
+    fn a_host_is_reached_by_what_may_mean_stacks_that_nobody_named() {
+        let reaches = |patterns: &[&str], hosts: &[&str]| {
+            let selection = Selection {
+                patterns: patterns.iter().map(|it| it.parse().unwrap()).collect(),
+                hosts: hosts.iter().map(|it| it.parse().unwrap()).collect(),
+                labels: vec!["tier=gold".parse().unwrap()],
+            };
+            selection.reaches(&"web3".parse().unwrap())
+        };
+        assert!(reaches(&[], &[]) && reaches(&[], &["web3"]) && !reaches(&[], &["web1"]));
+        assert!(reaches(&["sho*"], &[]) && reaches(&["web?/shop"], &[]));
+        assert!(!reaches(&["shop"], &[]) && !reaches(&["db*/shop"], &[]));
     }
 
     #[test]

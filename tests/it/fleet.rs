@@ -72,6 +72,29 @@ fn a_wave_backs_up_what_is_there_and_says_what_is_not() -> Result<()> {
 }
 
 #[test]
+fn a_host_that_was_never_backed_up_and_is_away_is_not_taken_for_one_without_stacks() -> Result<()> {
+    let mut fleet = Fleet::up("unseen")?;
+    for name in ["unseen1", "unseen2"] {
+        fleet.join(Host::up(name)?)?;
+    }
+    stack(fleet.host("unseen1")?, "blog", "gold")?;
+    stack(fleet.host("unseen2")?, "shop", "gold")?;
+    fleet.expect_in_logs("");
+    fleet.agent("unseen2")?.kill()?;
+
+    for words in [vec!["--all"], vec!["--label", "tier=gold"], vec!["b*"]] {
+        let shown = fleet.ctl(["--output", "json", "backup"].iter().chain(&words))?;
+        ensure!(shown.code == Some(3), "all was done, it says: {shown}");
+        let shown = shown.json()?;
+        assert_eq!(done(&shown)?, ["unseen1/blog"], "{words:?}");
+        assert_eq!(shown.get("not_asked"), Some(&serde_json::json!(["unseen2"])), "{words:?}");
+    }
+    fleet.ctl(["backup", "--all", "--dry-run"])?.fails(3, &["unseen2"]).map(drop)?;
+    fleet.ctl(["backup", "--host", "unseen1"])?.done()?;
+    fleet.ctl(["backup", "unseen1/blog"])?.done()
+}
+
+#[test]
 fn a_host_is_renamed_and_drained_and_keeps_what_is_its_own() -> Result<()> {
     let mut fleet = Fleet::up("drained")?;
     fleet.join(Host::up("old-name")?)?;

@@ -125,13 +125,17 @@ impl StackService for StacksRpc {
         let known = known.map_err(store_failed).map_err(refused)?;
         // All at once, so that a host which does not answer costs its own time only.
         let asked = hosts.iter().map(|host| self.of_host(host, &known));
-        let (mut stacks, mut unreachable) = (Vec::new(), Vec::new());
-        for of_host in futures::future::join_all(asked).await {
+        let of_hosts = futures::future::join_all(asked).await;
+        let mut answer = ListStacksResponse::default();
+        for (host, of_host) in hosts.iter().zip(of_hosts) {
             let (some, away) = of_host.map_err(refused)?;
-            stacks.extend(some);
-            unreachable.extend(away);
+            answer.stacks.extend(some);
+            if let Some(why) = away {
+                answer.unreachable.push(why);
+                answer.unreachable_hosts.push(host.name.to_string());
+            }
         }
-        Ok(Response::new(ListStacksResponse { stacks, unreachable }))
+        Ok(Response::new(answer))
     }
 
     async fn get_stack(

@@ -12,7 +12,7 @@ use lazarette_core::{
 use lazarette_proto::{
     common::v1::BackupTask,
     controller::v1::{ListStacksRequest, Stack},
-    convert::parse,
+    convert::{ConvertError, parse},
 };
 
 use super::{
@@ -45,9 +45,9 @@ pub(super) async fn run(
     connection: &Connection,
     output: &mut Output,
 ) -> Result<Exit, CtlError> {
-    let stacks = choose(&wish.selection, connection, output).await?;
+    let Chosen { stacks, away } = choose(&wish.selection, connection, output).await?;
     if wish.dry_run {
-        return plan(&stacks, connection, output).await;
+        return plan(&stacks, away, connection, output).await;
     }
     output.say(&format!("{} stacks are backed up", stacks.len()));
     let started: Vec<_> = stream::iter(&stacks)
@@ -63,7 +63,7 @@ pub(super) async fn run(
         }
     }
     if wish.detach {
-        let fleet = FleetView::detached(runs, not_begun);
+        let fleet = FleetView::detached(runs, not_begun, away);
         output.show(&fleet)?;
         output.say("`ctl run list --open` shows how far they are");
         return Ok(fleet.exit());
@@ -77,7 +77,7 @@ pub(super) async fn run(
             });
         }
     };
-    let fleet = FleetView::ended(ended, not_begun);
+    let fleet = FleetView::ended(ended, not_begun, away);
     output.show(&fleet)?;
     Ok(fleet.exit())
 }
@@ -86,16 +86,29 @@ fn everything() -> Wished {
     Wished::Backup(BackupTask { components: Vec::new() })
 }
 
+/// What was chosen.
+#[derive(Debug)]
+struct Chosen {
+    stacks: Vec<StackAddress>,
+    /// Hosts whose stacks may be meant too, but which could not be asked.
+    away: Vec<HostName>,
+}
+
 /// The stacks that are wished.
 async fn choose(
     selection: &Selection,
     connection: &Connection,
     output: &mut Output,
-) -> Result<Vec<StackAddress>, CtlError> {
+) -> Result<Chosen, CtlError> {
     const DOING: &str = "list the stacks to back up";
     let answer = connection.stacks().list_stacks(ListStacksRequest { host: None }).await;
     let answer = answer.map_err(refused(DOING))?.into_inner();
-    let away: Vec<_> = answer.unreachable.iter().filter_map(|it| it.split(':').next()).collect();
+    let away = answer.unreachable_hosts;
+    if away.len() != answer.unreachable.len() {
+        // An older controller names none: a host that is away would look like one without stacks.
+        let error = ConvertError::new("unreachable_hosts", "not one a host that did not answer");
+        return Err(CtlError::strange(DOING)(error));
+    }
     for line in &answer.unreachable {
         output.say(&format!("host {line}"));
     }
@@ -103,7 +116,7 @@ async fn choose(
     for stack in answer.stacks {
         // One that is gone from a host that answers has nothing to back up. One on a host that does
         // not answer is a backup that fails, and must be seen to.
-        if stack.seen.is_some() || away.contains(&&*stack.host) {
+        if stack.seen.is_some() || away.contains(&stack.host) {
             candidates.push(candidate(stack)?);
         } else {
             output.say(&format!(
@@ -120,7 +133,10 @@ async fn choose(
         let Candidate { host, stack, .. } = candidates.get(place)?.clone();
         Some(StackAddress { host: Some(host), stack })
     };
-    Ok(chosen.into_iter().filter_map(address).collect())
+    let stacks = chosen.into_iter().filter_map(address).collect();
+    let away = away.iter().map(|host| parse("unreachable_hosts", host));
+    let away = away.collect::<Result<Vec<HostName>, _>>().map_err(CtlError::strange(DOING))?;
+    Ok(Chosen { stacks, away: away.into_iter().filter(|it| selection.reaches(it)).collect() })
 }
 
 fn candidate(stack: Stack) -> Result<Candidate, CtlError> {
@@ -134,6 +150,7 @@ fn candidate(stack: Stack) -> Result<Candidate, CtlError> {
 /// Says what each backup would do; fails when one of them would be refused.
 async fn plan(
     stacks: &[StackAddress],
+    away: Vec<HostName>,
     connection: &Connection,
     output: &mut Output,
 ) -> Result<Exit, CtlError> {
@@ -143,7 +160,7 @@ async fn plan(
         .buffered(AT_ONCE)
         .collect()
         .await;
-    let mut view = PlansView::default();
+    let mut view = PlansView { not_asked: away, ..PlansView::default() };
     for (stack, planned) in stacks.iter().zip(planned) {
         match planned {
             Ok(plan) => view.plans.push(plan),

@@ -1,6 +1,6 @@
 //! Backups of many stacks, as they are shown.
 
-use lazarette_core::{name::StackAddress, run::Run, units::ByteCount};
+use lazarette_core::{name::HostName, name::StackAddress, run::Run, units::ByteCount};
 use serde::Serialize;
 
 use super::{plan::BackupPlanView, run::RunView};
@@ -11,6 +11,9 @@ use crate::{
     table::{self, Table},
 };
 
+/// Above the hosts of which nobody knows what they have.
+const NOT_ASKED: &str = "HOSTS THAT COULD NOT BE ASKED: WHAT ELSE THEY HAVE IS NOT BACKED UP";
+
 /// Backups of many stacks: those that were accepted, and those that were not.
 #[derive(Debug, Serialize)]
 pub struct FleetView {
@@ -19,6 +22,8 @@ pub struct FleetView {
     failed_count: usize,
     runs: Vec<RunView>,
     not_begun: Vec<RefusedView>,
+    /// Hosts that could not be asked: what else they have was not backed up.
+    not_asked: Vec<HostName>,
     #[serde(skip)]
     is_detached: bool,
 }
@@ -46,17 +51,22 @@ impl RefusedView {
 
 impl FleetView {
     /// Of runs that are over, with what their snapshots miss.
-    pub fn ended(ended: Vec<(Followed, Vec<String>)>, not_begun: Vec<RefusedView>) -> Self {
+    pub fn ended(
+        ended: Vec<(Followed, Vec<String>)>,
+        not_begun: Vec<RefusedView>,
+        not_asked: Vec<HostName>,
+    ) -> Self {
         let view = |(followed, missing): (Followed, Vec<String>)| {
             RunView::new(followed.run, followed.started).with_incomplete(missing)
         };
-        Self::new(ended.into_iter().map(view).collect(), not_begun, false)
+        let runs = ended.into_iter().map(view).collect();
+        Self { not_asked, ..Self::new(runs, not_begun, false) }
     }
 
     /// Of runs that were accepted and whose ends nobody waits for.
-    pub fn detached(runs: Vec<Run>, not_begun: Vec<RefusedView>) -> Self {
+    pub fn detached(runs: Vec<Run>, not_begun: Vec<RefusedView>, not_asked: Vec<HostName>) -> Self {
         let runs = runs.into_iter().map(|run| RunView::new(run, None)).collect();
-        Self::new(runs, not_begun, true)
+        Self { not_asked, ..Self::new(runs, not_begun, true) }
     }
 
     fn new(runs: Vec<RunView>, not_begun: Vec<RefusedView>, is_detached: bool) -> Self {
@@ -68,15 +78,16 @@ impl FleetView {
             failed_count: if is_detached { 0 } else { runs.len() - succeeded } + not_begun.len(),
             runs,
             not_begun,
+            not_asked: Vec::new(),
             is_detached,
         }
     }
 
-    /// Done when all of them are and nothing is missing; in part when some are.
+    /// Done when all of them are, nothing is missing and every host was asked; in part when some are.
     pub const fn exit(&self) -> Exit {
         let some = if self.is_detached { self.runs.len() } else { self.succeeded_count };
-        match (self.failed_count, self.incomplete_count) {
-            (0, 0) => Exit::Done,
+        match (self.failed_count, self.incomplete_count, self.not_asked.len()) {
+            (0, 0, 0) => Exit::Done,
             _ if some > 0 => Exit::InPart,
             _ => Exit::Failed,
         }
@@ -132,6 +143,7 @@ impl View for FleetView {
             lines.map(move |line| format!("{}/{}: {line}", it.host, it.stack))
         });
         table::section(&mut text, "INCOMPLETE", missing);
+        table::section(&mut text, NOT_ASKED, self.not_asked.iter().map(HostName::as_str));
         text
     }
 }
@@ -143,12 +155,15 @@ pub struct PlansView {
     pub plans: Vec<BackupPlanView>,
     /// The others.
     pub not_begun: Vec<RefusedView>,
+    /// Hosts that could not be asked.
+    pub not_asked: Vec<HostName>,
 }
 
 impl PlansView {
-    /// Done when every stack can be backed up.
+    /// Done when every stack can be backed up, and every host was asked.
     pub const fn exit(&self) -> Exit {
-        match (self.plans.is_empty(), self.not_begun.is_empty()) {
+        let all = self.not_begun.is_empty() && self.not_asked.is_empty();
+        match (self.plans.is_empty(), all) {
             (_, true) => Exit::Done,
             (false, false) => Exit::InPart,
             (true, false) => Exit::Failed,
@@ -163,6 +178,7 @@ impl View for PlansView {
         let refused =
             self.not_begun.iter().map(|it| format!("{}/{}: {}", it.host, it.stack, it.message));
         table::section(&mut text, "NOT BACKED UP", refused);
+        table::section(&mut text, NOT_ASKED, self.not_asked.iter().map(HostName::as_str));
         text
     }
 }
