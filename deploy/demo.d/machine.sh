@@ -94,4 +94,6 @@ clean_up() {
   "$here/docker-engine.sh" release
   rm -rf "$state"
   say "Removed. Left on purpose: compiled programs in the target directory, and packages that were installed."
+  # An agent of one's own may use these too, so they are not ours to remove.
+  say "Left as well, where the demo's agent made it: /etc/lazarette/agent-policy.toml, /var/lib/lazarette-agent/caches."
 }
